@@ -1,0 +1,137 @@
+"""Where is the actor of a session? Replicas ask here, and remember the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, NamedTuple
+
+import asyncpg
+import ray
+from ray.actor import ActorHandle
+
+from actors.postgres import AWAY
+from actors.sql import queries
+from actors.supervisor import supervisor
+from engine.errors import Conflict, NotFound, QuizError, Unavailable
+from engine.ids import Pin, SessionId
+
+log = logging.getLogger(__name__)
+
+
+class SessionInfo(NamedTuple):
+    """What the row of a session tells."""
+
+    session_id: SessionId
+    pin: Pin
+    title: str
+    mode: str
+    actor_name: str | None
+    finished: bool
+    ended: bool
+
+
+class Directory:
+    """Looks sessions up in PostgreSQL and their actors in Ray; holds handles until one fails."""
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], namespace: str) -> None:
+        self._pool = pool
+        self._namespace = namespace
+        self._handles: dict[SessionId, ActorHandle[Any]] = {}
+        self._finding: dict[SessionId, asyncio.Task[ActorHandle[Any]]] = {}
+
+    async def by_pin(self, pin: Pin) -> SessionInfo:
+        """The live session of a PIN.
+
+        Raises:
+            NotFound: there is none.
+            Unavailable: the database is away.
+        """
+        return await self._info("session_by_pin", pin, f"pin: no live session has {pin}")
+
+    async def by_id(self, session_id: SessionId) -> SessionInfo:
+        """A session, live or over.
+
+        Raises:
+            NotFound, Unavailable: as above.
+        """
+        return await self._info("session_by_id", session_id, f"session: {session_id} does not exist")
+
+    async def _info(self, query: str, key: str, missing: str) -> SessionInfo:
+        try:
+            row = await self._pool.fetchrow(queries[query], key)
+        except AWAY as error:
+            raise Unavailable(f"the database is away: {error!r}") from error
+        except asyncpg.DataError:
+            raise NotFound(missing) from None
+        if row is None:
+            raise NotFound(missing)
+        return SessionInfo(
+            SessionId(str(row["session_id"])),
+            Pin(row["pin"]),
+            row["title"],
+            row["mode"],
+            row["actor_name"],
+            row["finished_at"] is not None,
+            row["ended_at"] is not None,
+        )
+
+    async def handle(self, session_id: SessionId) -> ActorHandle[Any]:
+        """The actor of a live session; one is assigned when Ray has lost it.
+
+        Raises:
+            Conflict: the session is over and its actor gone (code ``session_over``).
+            NotFound, Unavailable: as above.
+        """
+        known = self._handles.get(session_id)
+        if known is not None:
+            return known
+        # One search per session, however many wait for it; it outlives whoever started it.
+        task = self._finding.get(session_id)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._find(session_id))
+            self._finding[session_id] = task
+            task.add_done_callback(lambda _: self._finding.pop(session_id, None))
+        found = await asyncio.shield(task)
+        self._handles[session_id] = found
+        return found
+
+    def forget(self, session_id: SessionId) -> None:
+        """Drop a handle that has failed; the next :meth:`handle` looks anew."""
+        self._handles.pop(session_id, None)
+
+    async def _find(self, session_id: SessionId) -> ActorHandle[Any]:
+        info = await self.by_id(session_id)
+        if info.ended:
+            raise Conflict("the session is over", "session_over")
+        lost = info.actor_name
+        if lost is not None:
+            found = await asyncio.to_thread(self._lookup, lost)
+            if found is not None:
+                return found
+            log.warning("action=actor_lost session=%s actor=%s", session_id, lost)
+        name = await self.assign(session_id, lost)
+        found = await asyncio.to_thread(self._lookup, name)
+        if found is None:
+            raise Unavailable(f"actor {name} is not there yet")
+        return found
+
+    async def assign(self, session_id: SessionId, lost_actor: str | None) -> str:
+        """Have the supervisor give the session an actor."""
+        try:
+            master = await asyncio.to_thread(supervisor, self._namespace)
+            name: str = await master.assign.remote(session_id, lost_actor)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, QuizError):
+                raise error.cause from None
+            raise Unavailable(f"the supervisor failed: {error.cause!r}") from error
+        except ray.exceptions.RayError as error:
+            raise Unavailable(f"the supervisor is away: {error!r}") from error
+        return name
+
+    def _lookup(self, name: str) -> ActorHandle[Any] | None:
+        try:
+            found: ActorHandle[Any] = ray.get_actor(name, namespace=self._namespace)
+        except ValueError:
+            return None
+        return found

@@ -1,0 +1,31 @@
+"""What a session needs from the outside, as protocols; each has one contract suite for all its forms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from engine.events import Event
+from engine.ids import SessionSeq
+
+
+class Record(NamedTuple):
+    """An event with its place in the session's log."""
+
+    seq: SessionSeq
+    event: Event
+
+
+class CheckpointLog(Protocol):
+    """Where a session's events become durable. One per session and epoch."""
+
+    async def append(self, records: Sequence[Record]) -> None:
+        """Return when every record is durable. Appending a record again changes nothing.
+
+        Raises:
+            Fenced: a higher epoch exists; nothing was written and nothing ever will be.
+            Unavailable: the outcome is unknown; append the same records again.
+        """
+
+    async def close(self) -> None:
+        """Give back what the log holds open."""

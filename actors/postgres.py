@@ -1,0 +1,87 @@
+"""PostgreSQL as every process uses it: pools, one lone connection, and which errors mean "away"."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import asyncpg
+
+from engine.errors import Unavailable
+
+#: A statement that takes longer is given up, seconds; its outcome is then unknown.
+STATEMENT_TIMEOUT_S = 10.0
+
+#: Sent with every connection. A paused client must not hold a session's row (its fence) for long.
+SERVER_SETTINGS = {
+    "application_name": "rayquiz",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "5s",
+    "tcp_user_timeout": "5s",
+}
+
+#: What a server that is away, starting, stopping or failing over looks like from here; all of them
+#: leave the outcome unknown. Deadlock and serialization failures are among them: try again.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+)
+
+
+async def create_pool(url: str, size_max: int) -> asyncpg.Pool[asyncpg.Record]:
+    """A pool that opens its connections when they are needed."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=size_max,
+        command_timeout=STATEMENT_TIMEOUT_S,
+        server_settings=SERVER_SETTINGS,
+    )
+
+
+class LoneConnection:
+    """One connection, opened at need and after every failure anew. Statements run one by one."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._lock = asyncio.Lock()
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:  # noqa: ANN401
+        """Run one statement and return its rows.
+
+        Raises:
+            Unavailable: the server is away; whether the statement ran is unknown.
+        """
+        async with self._lock:
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await asyncpg.connect(
+                        self._url,
+                        timeout=STATEMENT_TIMEOUT_S,
+                        command_timeout=STATEMENT_TIMEOUT_S,
+                        server_settings=SERVER_SETTINGS,
+                    )
+                return await self._connection.fetch(query, *args)
+            except AWAY as error:
+                self._drop()
+                raise Unavailable(f"the database is away: {error!r}") from error
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Close the connection, waiting for its last statement only shortly."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(*AWAY):
+                await connection.close(timeout=2.0)

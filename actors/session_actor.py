@@ -1,0 +1,164 @@
+"""The Ray actor that runs one live session.
+
+Born blank in the warm pool, it finds in PostgreSQL which session it is: when it is told to look
+(``open``), and by itself after a crash, because Ray starts it again under the same name. The row
+in ``sessions``, not the name, judges (docs/adr/0003-fencing.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+from actors.clock import Clock
+from actors.direct_log import DirectLog
+from actors.postgres import LoneConnection
+from actors.publisher import RedisPublisher
+from actors.session_host import SessionHost
+from actors.session_store import take_over
+from actors.settings import Settings
+from actors.sql import queries
+from engine import limits
+from engine.errors import Fenced, Unavailable
+from engine.wire import BatchAnswer, FaultReply, decode_batch, encode_pack
+
+log = logging.getLogger(__name__)
+
+_TAKE_OVER_PAUSE_S = 0.2
+
+
+class SessionActor:
+    """See the module. Every method may be called before a session is assigned; then it waits."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._settings = Settings.from_env()
+        self._clock = Clock()
+        self._host: SessionHost | None = None
+        self._connection: LoneConnection | None = None
+        self._started = asyncio.Event()
+        self._looking = asyncio.Lock()
+        self._leaving = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._spawn(self._look())
+
+    # --- what supervisors ask -------------------------------------------------------------------------
+
+    async def open(self) -> bool:
+        """Look up which session this actor is; return whether it is one."""
+        return await self._look()
+
+    async def ping(self) -> dict[str, int | str]:
+        """Alive; with the statistics of the session, if there is one.
+
+        ``leaving`` is 1 when the session is over and its PIN free: then the supervisor ends the
+        actor for good, which an actor that Ray restarts cannot do by itself.
+        """
+        statistics: dict[str, int | str] = {"pid": os.getpid(), "leaving": int(self._leaving)}
+        if self._host is not None:
+            statistics |= self._host.statistics()
+        return statistics
+
+    # --- what replicas ask ----------------------------------------------------------------------------
+
+    async def submit(self, batch: bytes) -> bytes:
+        """Decide a batch (``engine.wire``: list[BatchItem] -> BatchAnswer, MessagePack)."""
+        items = decode_batch(batch)
+        host = await self._ready()
+        if host is None:
+            fault = FaultReply("retry", "the session is on its way to this actor", True)
+            return encode_pack(BatchAnswer(0, [fault] * len(items)))  # type: ignore[arg-type]
+        return encode_pack(BatchAnswer(host.epoch, await host.submit(items)))
+
+    async def snapshot(self) -> bytes:
+        """The newest view (``engine.wire.SnapshotAnswer``, MessagePack); empty when there is none."""
+        host = await self._ready()
+        return b"" if host is None else encode_pack(host.snapshot())
+
+    async def scoreboard(self, offset: int, rows: int) -> list[tuple[int, str, int, int]]:
+        """Rows of the scoreboard in memory: (participant, nickname, points, rank)."""
+        host = await self._ready()
+        return [] if host is None else list(host.scoreboard(offset, rows))
+
+    async def people(self) -> list[tuple[int, str]]:
+        """Everybody who is in: (participant, nickname)."""
+        host = await self._ready()
+        return [] if host is None else list(host.people())
+
+    # --- life -----------------------------------------------------------------------------------------
+
+    async def _ready(self) -> SessionHost | None:
+        if self._host is None:
+            try:
+                await asyncio.wait_for(self._started.wait(), limits.CONFIRM_WAIT_MS / 1000)
+            except TimeoutError:
+                return None
+        return self._host
+
+    async def _look(self) -> bool:
+        async with self._looking:
+            if self._host is not None:
+                return True
+            connection = self._connection or LoneConnection(self._settings.database_url)
+            self._connection = connection
+            while True:
+                try:
+                    found = await take_over(connection, self._name)
+                    break
+                except Unavailable as error:
+                    log.warning("action=take_over_waits actor=%s reason=%s", self._name, error)
+                    await asyncio.sleep(_TAKE_OVER_PAUSE_S)
+            if found is None:
+                return False
+            session_id = found.state.session_id
+            self._host = SessionHost(
+                found.state,
+                found.epoch,
+                found.next_seq,
+                DirectLog(connection, session_id, found.epoch),
+                RedisPublisher(self._settings.redis_url, session_id),
+                self._clock,
+                on_failed=self._fail,
+                on_over=lambda: self._spawn(self._linger()),
+            )
+            self._started.set()
+            log.info(
+                "action=take_over session=%s epoch=%d actor=%s", session_id, found.epoch, self._name
+            )
+            return True
+
+    def _fail(self, error: Exception) -> None:
+        """Leave at once: another actor acts for the session, or this memory cannot be trusted.
+
+        The process ends without cleaning up; Ray starts it anew, and the new one looks itself up.
+        """
+        log.error("action=leave actor=%s fenced=%s", self._name, isinstance(error, Fenced))
+        os._exit(1)
+
+    async def _linger(self) -> None:
+        """Note the end, stay for those who still look, then leave for good."""
+        assert self._connection is not None
+        await self._until_stored("note_finished")
+        await asyncio.sleep(limits.LINGER_MS / 1000)
+        await self._until_stored("note_ended")
+        if self._host is not None:
+            await self._host.close()
+        self._leaving = True
+
+    async def _until_stored(self, query: str) -> None:
+        assert self._connection is not None
+        assert self._host is not None
+        while True:
+            try:
+                await self._connection.fetch(queries[query], self._name, self._host.epoch)
+            except Unavailable:
+                await asyncio.sleep(_TAKE_OVER_PAUSE_S)
+            else:
+                return
+
+    def _spawn(self, work: Any) -> None:  # noqa: ANN401 - a coroutine
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

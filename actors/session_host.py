@@ -1,0 +1,457 @@
+"""One live session: state, outbox, deadlines and frames, on one event loop, without Ray.
+
+Hot path: :meth:`SessionHost.submit` decides a batch, puts its events into the outbox, waits until
+they are durable and answers. :meth:`SessionHost._stored` is the only place that evolves the state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from actors.clock import Clock
+from actors.outbox import Outbox
+from actors.ports import CheckpointLog
+from actors.publisher import Publisher
+from engine import limits
+from engine.commands import Join, Move, SubmitAnswer
+from engine.errors import ClientFault, QuizError, TooMany, Unavailable
+from engine.events import AnswerAccepted, Closed, Event, Joined
+from engine.ids import Epoch, FrameVersion, ParticipantId
+from engine.model import Mode
+from engine.phases import Phase, Step
+from engine.session import (
+    Decision,
+    Done,
+    Pending,
+    SessionState,
+    decide,
+    decide_answer,
+    evolve,
+    rearm,
+)
+from engine.view import Delta, Result, apply, build_view, diff, public_question, results
+from engine.wire import (
+    AnswerItem,
+    BatchItem,
+    BatchReply,
+    BeatPublication,
+    DeltaFrame,
+    DoneReply,
+    FaultReply,
+    FramePublication,
+    GonePublication,
+    HelloItem,
+    HelloReply,
+    JoinedReply,
+    JoinItem,
+    MoveItem,
+    ReceiptReply,
+    ResultsPublication,
+    SnapshotAnswer,
+    You,
+    encode_json,
+    receipt_of,
+)
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_OVERLOADED = FaultReply("overloaded", "too many answers of this session wait to be stored", True)
+_UNKNOWN = FaultReply("retry", "the answer is not stored yet; send it again", True)
+
+
+class SessionHost:
+    """Runs one session from its take-over until it is over.
+
+    Args:
+        state, epoch, next_seq: what :func:`actors.session_store.take_over` found.
+        checkpoint_log: where events become durable.
+        publisher: where frames go.
+        on_failed: called when the session must be left to another actor (fenced), or its memory
+            no longer agrees with the log.
+        on_over: called once when the session is finished or cancelled, and that is durable.
+    """
+
+    def __init__(
+        self,
+        state: SessionState,
+        epoch: Epoch,
+        next_seq: int,
+        checkpoint_log: CheckpointLog,
+        publisher: Publisher,
+        clock: Clock,
+        on_failed: Callable[[Exception], None],
+        on_over: Callable[[], None],
+    ) -> None:
+        self._state = state
+        self._epoch = epoch
+        self._clock = clock
+        self._publisher = publisher
+        self._on_over = on_over
+        self._pending = Pending()
+        self._outbox = Outbox(checkpoint_log, next_seq, self._stored, on_failed)
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        #: Set while answers may be decided; cleared while a move is on its way to the log.
+        self._open_gate = asyncio.Event()
+        self._open_gate.set()
+        self._move_lock = asyncio.Lock()
+        self._deadline: asyncio.TimerHandle | None = None
+        self._frame_timer: asyncio.TimerHandle | None = None
+        self._view = build_view(state, epoch, FrameVersion(1))
+        #: Everybody's result of the opening that was closed last.
+        self._results: dict[ParticipantId, Result] = {}
+        self._compute_results()
+        self._touched_ms = clock.now_ms()
+        self._over_told = False
+        self._spawn(self._beat())
+        owed = rearm(state, clock.now_ms())
+        if owed:
+            self._spawn(self._exclusively(lambda _now: Decision(owed)))
+        self._arm()
+        self._tell_when_over()
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch in which this host acts."""
+        return self._epoch
+
+    # --- what replicas ask ------------------------------------------------------------------------
+
+    async def submit(self, items: Sequence[BatchItem]) -> list[BatchReply]:
+        """Decide a batch; return one reply for each item, in order, once what they say is durable.
+
+        Items that are not durable after ``CONFIRM_WAIT_MS`` get ``retry``; they stay in the outbox,
+        and the same items sent again find them.
+        """
+        self._touched_ms = self._clock.now_ms()
+        deadline = self._loop.time() + limits.CONFIRM_WAIT_MS / 1000
+        if not self._open_gate.is_set() and not await self._before(
+            deadline, self._open_gate.wait()
+        ):
+            return [_UNKNOWN] * len(items)
+        replies: list[BatchReply | None] = [None] * len(items)
+        facts, moves, fresh, waits = self._decide_all(items, replies)
+        if fresh:
+            stored = self._outbox.add(fresh)
+        elif waits:
+            stored = self._outbox.flushed()
+        else:
+            stored = None
+        tasks = [self._spawn(self._move(item)) for _, item in moves]
+        durable = stored is None or await self._before(deadline, asyncio.shield(stored))
+        for index, fact in facts:
+            replies[index] = self._reply(fact) if durable else _UNKNOWN
+        for (index, _), task in zip(moves, tasks, strict=True):
+            done = await self._before(deadline, asyncio.shield(task))
+            replies[index] = task.result() if done else _UNKNOWN
+        for index, item in enumerate(items):
+            if replies[index] is None and isinstance(item, HelloItem):
+                replies[index] = self._hello(item.participant_id)
+        return [reply or _UNKNOWN for reply in replies]
+
+    def snapshot(self) -> SnapshotAnswer:
+        """The newest published view, and in self-paced play every question."""
+        questions = []
+        if self._state.settings.mode is Mode.SELF_PACED:
+            questions = [public_question(self._state, o) for o in self._state.openings.values()]
+        return SnapshotAnswer(self._clock.now_ms(), self._view, questions)
+
+    def statistics(self) -> dict[str, int | str]:
+        """For operators: phase, participants, outbox length, epoch and view version."""
+        return {
+            "phase": self._state.phase.value,
+            "participants": len(self._state.scoreboard),
+            "outbox_events": len(self._outbox),
+            "epoch": self._epoch,
+            "version": self._view.version,
+        }
+
+    def scoreboard(self, offset: int, rows: int) -> list[tuple[ParticipantId, str, int, int]]:
+        """Rows of the whole scoreboard as (participant, nickname, points, rank)."""
+        people = self._state.participants
+        ranked = self._state.scoreboard.top(offset + rows)[offset:]
+        return [(who, people[who].nickname, points, rank) for who, points, rank in ranked]
+
+    def people(self) -> list[tuple[ParticipantId, str]]:
+        """Everybody who is in, in the order in which they joined."""
+        return [
+            (p.participant_id, p.nickname)
+            for p in self._state.participants.values()
+            if not p.removed
+        ]
+
+    async def close(self) -> None:
+        """Tell replicas that the actor leaves, and stop."""
+        for timer in (self._deadline, self._frame_timer):
+            if timer is not None:
+                timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._outbox.close()
+        self._publisher.publish(GonePublication(self._epoch, self._view.version))
+        await self._publisher.close()
+
+    # --- deciding -----------------------------------------------------------------------------------
+
+    def _decide_all(
+        self, items: Sequence[BatchItem], replies: list[BatchReply | None]
+    ) -> tuple[
+        list[tuple[int, AnswerAccepted | Joined]],
+        list[tuple[int, MoveItem]],
+        list[Event],
+        bool,
+    ]:
+        """Decide answers and joins now; set the replies that need no waiting."""
+        state, pending, now_ms = self._state, self._pending, self._clock.now_ms()
+        facts: list[tuple[int, AnswerAccepted | Joined]] = []
+        moves: list[tuple[int, MoveItem]] = []
+        fresh: list[Event] = []
+        waits = False
+        is_full = self._outbox.is_full
+        for index, item in enumerate(items):
+            try:
+                if isinstance(item, AnswerItem):
+                    decision = decide_answer(
+                        state,
+                        SubmitAnswer(
+                            item.participant_id,
+                            item.opening_no,
+                            item.choice_mask,
+                            item.text,
+                            item.elapsed_ms,
+                        ),
+                        now_ms,
+                        pending,
+                    )
+                elif isinstance(item, JoinItem):
+                    decision = decide(state, Join(item.join_key, item.nickname), now_ms, pending)
+                elif isinstance(item, MoveItem):
+                    moves.append((index, item))
+                    continue
+                else:
+                    continue
+            except ClientFault as error:
+                replies[index] = FaultReply(error.code, error.detail, error.retryable)
+                continue
+            if isinstance(decision.repeats, AnswerAccepted | Joined):
+                # It may still be on its way to the log: then it is answered with the others.
+                waits = True
+                facts.append((index, decision.repeats))
+                continue
+            if is_full:
+                replies[index] = _OVERLOADED
+                continue
+            for event in decision.events:
+                assert isinstance(event, AnswerAccepted | Joined)
+                pending.add(event)
+                fresh.append(event)
+                facts.append((index, event))
+        return facts, moves, fresh, waits
+
+    def _reply(self, fact: AnswerAccepted | Joined) -> BatchReply:
+        if isinstance(fact, Joined):
+            return JoinedReply(fact.participant_id, fact.nickname)
+        return ReceiptReply(
+            fact.opening_no,
+            fact.choice_mask,
+            fact.text,
+            fact.elapsed_ms,
+            fact.correct,
+            fact.points,
+        )
+
+    def _hello(self, participant_id: ParticipantId) -> BatchReply:
+        state = self._state
+        person = state.participants.get(participant_id)
+        if person is None:
+            return FaultReply("not_found", f"participant {participant_id} is not in this session", False)
+        if person.removed:
+            return FaultReply("removed", "the host removed this participant from the session", False)
+        opening = state.current
+        answer = opening.answers.get(participant_id) if opening is not None else None
+        next_opening = 0
+        if state.phase is Phase.SELF_PACED_OPEN:
+            next_opening = next(
+                (n for n, o in state.openings.items() if participant_id not in o.answers), 0
+            )
+        closed = opening is not None and opening.closed
+        return HelloReply(
+            You(
+                participant_id,
+                person.nickname,
+                person.points,
+                state.scoreboard.rank(participant_id),
+                receipt=receipt_of(answer, state.settings.mode) if answer is not None else None,
+                result=self._results.get(participant_id) if closed else None,
+                next_opening=next_opening,
+            )
+        )
+
+    async def _move(self, item: MoveItem) -> BatchReply:
+        command = Move(
+            item.step,
+            item.phase,
+            item.opening_no,
+            item.command_id,
+            item.extra_ms,
+            item.participant_id,
+        )
+        try:
+            if item.step is Step.DUE:
+                raise TooMany("step: due is the clock's own", "malformed")
+            decision = await self._exclusively(
+                lambda now: decide(self._state, command, now, self._pending)
+            )
+        except QuizError as error:
+            return FaultReply(error.code, error.detail, error.retryable)
+        done = decision.repeats or self._state.commands_done.get(item.command_id)
+        assert isinstance(done, Done)
+        return DoneReply(done.command_id, done.phase, done.opening_no)
+
+    async def _exclusively(self, make: Callable[[int], Decision]) -> Decision:
+        """Store what ``make`` decides alone: the outbox drained before, nothing behind until then.
+
+        So a close can never stand in the log before an answer that it does not know.
+        """
+        async with self._move_lock:
+            self._open_gate.clear()
+            try:
+                await self._outbox.flushed()
+                decision = make(self._clock.now_ms())
+                if decision.events:
+                    await self._outbox.add(decision.events)
+            finally:
+                self._open_gate.set()
+        return decision
+
+    # --- what has become durable --------------------------------------------------------------------
+
+    def _stored(self, events: Sequence[Event]) -> None:
+        """Apply durable events and let them be seen."""
+        state, pending = self._state, self._pending
+        moved = False
+        for event in events:
+            evolve(state, event)
+            if isinstance(event, AnswerAccepted | Joined):
+                pending.discard(event)
+            else:
+                moved = True
+        if moved:
+            self._publish()
+            if any(isinstance(event, Closed) for event in events):
+                self._compute_results()
+                self._publisher.publish(
+                    ResultsPublication(self._epoch, self._view.version, self._results)
+                )
+            self._arm()
+            self._tell_when_over()
+            return
+        if self._frame_timer is None:
+            self._frame_timer = self._loop.call_later(
+                limits.FRAME_INTERVAL_MS / 1000, self._publish
+            )
+        if (
+            state.phase is Phase.QUESTION_OPEN
+            and state.settings.close_when_all_answered
+            and state.all_answered
+        ):
+            self._spawn(self._due())
+
+    def _compute_results(self) -> None:
+        opening = self._state.current
+        if opening is not None and opening.closed and opening.opened_ms:
+            self._results = results(self._state, opening)
+
+    def _publish(self) -> None:
+        if self._frame_timer is not None:
+            self._frame_timer.cancel()
+            self._frame_timer = None
+        version = FrameVersion(self._view.version + 1)
+        view = build_view(self._state, self._epoch, version)
+        changes = diff(self._view, view)
+        if changes is None:
+            return
+        assert apply(Delta(self._epoch, version, changes), self._view) == view
+        self._view = view
+        frame = encode_json(DeltaFrame(self._epoch, version, self._clock.now_ms(), changes))
+        assert len(frame) <= limits.FRAME_BYTES_MAX, "engine/limits.py sums the largest frame"
+        self._publisher.publish(FramePublication(self._epoch, version, frame))
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(limits.BEAT_INTERVAL_MS / 1000)
+            self._publisher.publish(BeatPublication(self._epoch, self._view.version))
+            idle_ms = self._clock.now_ms() - self._touched_ms
+            if idle_ms > limits.IDLE_MS_MAX and not self._state.phase.is_over:
+                log.info("action=idle_cancel session=%s idle_ms=%d", self._state.session_id, idle_ms)
+                await self._exclusively(self._cancel_idle)
+
+    def _cancel_idle(self, now_ms: int) -> Decision:
+        state = self._state
+        if state.phase.is_over:
+            return Decision()
+        return decide(state, Move(Step.CANCEL, state.phase, state.current_no), now_ms, self._pending)
+
+    # --- the clock ------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Set the timer to the deadline of the phase, if it has one."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        opening = self._state.current
+        if opening is None or self._state.phase not in (Phase.PREVIEW, Phase.QUESTION_OPEN):
+            return
+        grace_ms = limits.CLOSE_GRACE_MS if self._state.phase is Phase.QUESTION_OPEN else 0
+        wait_ms = opening.closes_ms + grace_ms - self._clock.now_ms()
+        # One more millisecond: a timer may fire a fraction early.
+        self._deadline = self._loop.call_later(
+            max(0, wait_ms + 1) / 1000, lambda: self._spawn(self._due())
+        )
+
+    async def _due(self) -> None:
+        state = self._state
+
+        def make(now_ms: int) -> Decision:
+            if state.phase not in (Phase.PREVIEW, Phase.QUESTION_OPEN):
+                return Decision()
+            return decide(state, Move(Step.DUE, state.phase, state.current_no), now_ms, self._pending)
+
+        decision = await self._exclusively(make)
+        if not decision.events:
+            self._arm()
+
+    def _tell_when_over(self) -> None:
+        if self._state.phase.is_over and not self._over_told:
+            self._over_told = True
+            self._on_over()
+
+    # --- helpers --------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+        return task
+
+    def _reap(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, QuizError | Unavailable):
+                log.warning("action=background_refused code=%s detail=%s", error.code, error)
+            else:
+                log.error("action=background_failed", exc_info=error)
+
+    async def _before(self, deadline: float, waits: Any) -> bool:  # noqa: ANN401 - awaitables
+        """Whether something ended well before a deadline of the loop's clock."""
+        try:
+            await asyncio.wait_for(waits, deadline - self._loop.time())
+        except (TimeoutError, QuizError):
+            return False
+        return True

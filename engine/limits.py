@@ -1,0 +1,161 @@
+"""Every bound of the system: value, unit, reason. Relations between them are asserted at import.
+
+A name ends in its unit and then in ``_MAX`` or ``_MIN`` where it is a bound; a name without either
+is a fixed duration or size.
+"""
+
+from typing import Final
+
+# --- a quiz -----------------------------------------------------------------------------------
+
+#: Questions in one quiz. Kahoot imports 100; self-paced practice sets are larger.
+QUIZ_QUESTIONS_MAX: Final = 2_000
+#: Characters in a quiz's title.
+TITLE_CHARS_MAX: Final = 200
+#: Characters in a quiz's description or attribution.
+DESCRIPTION_CHARS_MAX: Final = 2_000
+#: Characters in a question. Kahoot warns above 120; OpenTriviaQA's longest is about 600.
+QUESTION_CHARS_MAX: Final = 1_000
+#: Choices of one question; more than Kahoot's 4 to 6 is often asked for. A choice is a bit in a mask.
+CHOICES_MAX: Final = 8
+#: A question with fewer choices is not a question.
+CHOICES_MIN: Final = 2
+#: Characters in one choice. Kahoot warns above 75.
+CHOICE_CHARS_MAX: Final = 300
+#: Accepted spellings of a typed answer.
+ACCEPTED_MAX: Final = 20
+#: Characters in the explanation shown after the close.
+EXPLANATION_CHARS_MAX: Final = 1_000
+#: Shortest and longest time to answer. Kahoot's choices lie between 5 s and 240 s.
+TIME_LIMIT_MS_MIN: Final = 1_000
+TIME_LIMIT_MS_MAX: Final = 600_000
+#: Body of one quiz in JSON, bytes.
+QUIZ_BYTES_MAX: Final = 4 * 1024 * 1024
+#: Quizzes that one page of a listing holds.
+LISTING_ROWS_MAX: Final = 100
+
+# --- a session --------------------------------------------------------------------------------
+
+#: Decimal digits of a PIN: a million of them, far above the live sessions of one deployment.
+PIN_DIGITS: Final = 6
+#: Participants of one session. Kahoot's largest plan allows 2,000 in a live game.
+PARTICIPANTS_MAX: Final = 5_000
+#: Characters in a nickname; fits a phone's line and a podium.
+NICKNAME_CHARS_MAX: Final = 24
+#: Characters in a join key or a command id (a UUID is 36).
+KEY_CHARS_MAX: Final = 64
+KEY_CHARS_MIN: Final = 8
+#: Characters of a typed answer.
+TYPED_CHARS_MAX: Final = 200
+#: Time the question stands alone before its answers open; 0 leaves it out.
+PREVIEW_MS_MAX: Final = 30_000
+PREVIEW_MS_DEFAULT: Final = 4_000
+#: One extension of an open question by the host.
+EXTEND_MS_MIN: Final = 1_000
+EXTEND_MS_MAX: Final = 300_000
+#: Openings of one session; a session with every question opened again and again ends here.
+OPENINGS_MAX: Final = 2 * QUIZ_QUESTIONS_MAX
+#: Host commands remembered for repeats.
+COMMANDS_REMEMBERED_MAX: Final = 256
+#: Live sessions of one embedded deployment: each holds one PostgreSQL connection of 400.
+SESSIONS_LIVE_MAX: Final = 200
+
+# --- time on the answer path --------------------------------------------------------------------
+
+#: A question closes so long after its deadline, so that what was in a batcher then still counts.
+CLOSE_GRACE_MS: Final = 400
+#: The most that a replica's measurement of the elapsed time may lie below the actor's own
+#: (delivery of the question and of the answer); more is taken for a fresh socket and earns nothing.
+DELIVERY_SLACK_MS_MAX: Final = 2_000
+#: A deadline that passed while the session was away moves to its return plus this.
+RECOVERY_GRACE_MS: Final = 3_000
+#: Under this time the speed policy pays in full. Source: Kahoot support, "How points work".
+FULL_POINTS_MS: Final = 500
+#: Events that a SessionActor may hold unconfirmed; above it answers get ``overloaded``.
+OUTBOX_EVENTS_MAX: Final = 50_000
+#: Rows of one append to the log.
+APPEND_ROWS_MAX: Final = 2_000
+#: How long a batch waits for its confirmation before its answers are told ``retry``.
+CONFIRM_WAIT_MS: Final = 5_000
+#: What a client told ``retry`` or ``overloaded`` should wait.
+RETRY_AFTER_MS: Final = 1_000
+
+# --- batches, replica to actor -------------------------------------------------------------------
+
+#: Items of one batch; at 60 bytes each a batch stays under Ray's 100 KiB for inlined arguments.
+BATCH_ITEMS_MAX: Final = 1_000
+#: Batches of one session that a replica has in flight at once.
+BATCHES_IN_FLIGHT_MAX: Final = 2
+#: Items that must wait before a second batch may be in flight (measured: below it, no gain).
+BATCH_PIPELINE_ITEMS_MIN: Final = 64
+#: Items that a replica holds for one session; above it answers get ``overloaded``.
+BATCHER_ITEMS_MAX: Final = 20_000
+#: Deadline of one call to an actor; a paused actor would let it hang for ever.
+ACTOR_CALL_MS_MAX: Final = 8_000
+#: How long a replica sends a batch again by itself before it tells the clients ``retry``.
+BATCH_RETRY_MS_MAX: Final = 12_000
+
+# --- websockets and HTTP -------------------------------------------------------------------------
+
+#: One message from a client, bytes: a typed answer of 200 four-byte characters, or a token.
+MESSAGE_BYTES_MAX: Final = 4_096
+#: Body of a small HTTP request (answers, joins, commands), bytes.
+BODY_BYTES_MAX: Final = 16 * 1024
+#: One frame to viewers, bytes.
+FRAME_BYTES_MAX: Final = 64 * 1024
+#: A socket that has not said hello by then is closed.
+HELLO_MS_MAX: Final = 10_000
+#: Messages that one socket may send within a second, and at once; the answer of a human is one in
+#: seconds, a self-paced machine sends some hundreds.
+MESSAGES_PER_S_MAX: Final = 2_000
+MESSAGES_BURST_MAX: Final = 4_000
+#: Malformed messages of one socket before it is closed.
+FAULTS_PER_SOCKET_MAX: Final = 50
+#: Answers of one socket that may wait for their receipt.
+SOCKET_PENDING_MAX: Final = 64
+#: Open websockets of one replica; further ones are closed with ``replica_full``.
+CONNECTIONS_PER_REPLICA_MAX: Final = 20_000
+#: Bytes that may wait in one socket's buffer before it counts as slow and gets the newest only.
+SOCKET_BUFFER_BYTES_MAX: Final = 256 * 1024
+#: A socket that stays slow so long is closed with ``slow_consumer``.
+SLOW_MS_MAX: Final = 15_000
+#: Life of a token.
+TOKEN_LIFE_S: Final = 12 * 3_600
+
+# --- the live view -------------------------------------------------------------------------------
+
+#: At most one scoreboard frame per session and tick.
+FRAME_INTERVAL_MS: Final = 100
+#: ``(epoch, version)`` is repeated so often, so that a lost last frame is noticed.
+BEAT_INTERVAL_MS: Final = 1_000
+#: Silence on a session's channel after which a replica asks the actor for a snapshot.
+CHANNEL_SILENCE_MS: Final = 2_500
+#: Rows of the scoreboard in a frame: what a projector can show.
+SCOREBOARD_ROWS_MAX: Final = 10
+#: Newest nicknames in a frame: what a lobby can show.
+ROSTER_ROWS_MAX: Final = 60
+
+# --- life of actors ------------------------------------------------------------------------------
+
+#: A finished session's actor stays so long for those who still look, then leaves.
+LINGER_MS: Final = 600_000
+#: A lobby or a game that nobody touched for so long is cancelled.
+IDLE_MS_MAX: Final = 6 * 3_600_000
+
+assert CHOICES_MIN <= CHOICES_MAX <= 15, "a choice mask is stored in a smallint"
+assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX
+assert CONFIRM_WAIT_MS < ACTOR_CALL_MS_MAX < BATCH_RETRY_MS_MAX
+assert TYPED_CHARS_MAX * 4 + 512 < MESSAGE_BYTES_MAX <= BODY_BYTES_MAX
+assert FRAME_BYTES_MAX < SOCKET_BUFFER_BYTES_MAX
+assert FRAME_INTERVAL_MS < BEAT_INTERVAL_MS < CHANNEL_SILENCE_MS
+assert CLOSE_GRACE_MS < DELIVERY_SLACK_MS_MAX
+#: Every socket of a full replica may be slow at once: 5 GiB would not fit, so buffers are bounded
+#: by what a 4 GiB replica holds for its *slow* share of one fifth.
+assert SOCKET_BUFFER_BYTES_MAX * CONNECTIONS_PER_REPLICA_MAX // 5 <= 4 * 1024**3
+assert (
+    ROSTER_ROWS_MAX * (NICKNAME_CHARS_MAX * 4 + 40)
+    + SCOREBOARD_ROWS_MAX * (NICKNAME_CHARS_MAX * 4 + 120)
+    + (CHOICES_MAX * CHOICE_CHARS_MAX + QUESTION_CHARS_MAX + EXPLANATION_CHARS_MAX) * 4
+    + ACCEPTED_MAX * TYPED_CHARS_MAX * 4
+    <= FRAME_BYTES_MAX
+), "the largest possible snapshot fits one frame"

@@ -1,0 +1,472 @@
+"""Every message of the system, grouped by direction: what a client may say, what it is told, and
+what replicas and SessionActors say to each other.
+
+Client messages are JSON text frames with a ``type``; unknown types and unknown fields are refused.
+``docs/PROTOCOL.md`` is made from this module (each example below is decoded by a test). The
+internal ones are MessagePack arrays; they never leave the cluster.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from engine import limits
+from engine.errors import CODES, Malformed
+from engine.events import AnswerAccepted
+from engine.ids import Epoch, FrameVersion, OpeningNo, ParticipantId
+from engine.model import Mode
+from engine.phases import Phase, Step
+from engine.view import PublicQuestion, Result, View, ViewChanges
+
+#: Raised when a message changes its meaning; told in ``welcome``.
+PROTOCOL_VERSION: Final = 1
+
+_Text = Annotated[str, msgspec.Meta(max_length=limits.TYPED_CHARS_MAX)]
+_Choice = Annotated[int, msgspec.Meta(ge=0, lt=limits.CHOICES_MAX)]
+_Choices = Annotated[tuple[_Choice, ...], msgspec.Meta(max_length=limits.CHOICES_MAX)]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Key = Annotated[
+    str, msgspec.Meta(min_length=limits.KEY_CHARS_MIN, max_length=limits.KEY_CHARS_MAX)
+]
+
+
+# --- client -> server -----------------------------------------------------------------------------
+
+
+class FromClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+    """Base of what a client may say."""
+
+
+class Hello(FromClient, tag="hello"):
+    """The first message on a websocket: who is there, and which view it has seen last.
+
+    Answered with ``welcome``; sent again after every reconnect. ``epoch`` and ``version`` are 0
+    when nothing was seen yet; when they are the newest, ``welcome`` carries no view.
+
+    Example: {"type":"hello","token":"eyJhbGciOiJIUzI1NiJ9.e30.x","epoch":3,"version":17}
+    """
+
+    token: Annotated[str, msgspec.Meta(max_length=2_048)]
+    epoch: _Number = 0
+    version: _Number = 0
+
+
+class Answer(FromClient, tag="answer", gc=False):
+    """A participant's answer: ``choices`` (indices from 0) or ``text``, never both.
+
+    Answered with ``receipt`` once it is stored, or ``error`` with the same ``opening``. The first
+    answer of a participant to an opening stands; a repeat gets the first one's receipt again.
+
+    Example: {"type":"answer","opening":3,"choices":[1]}
+    """
+
+    opening: _Number
+    choices: _Choices = ()
+    text: _Text = ""
+
+
+class Ask(FromClient, tag="ask"):
+    """In self-paced play: show me this opening's question. Answered with ``question``.
+
+    Example: {"type":"ask","opening":4}
+    """
+
+    opening: _Number
+
+
+class HostMove(FromClient, tag="move"):
+    """The host moves the session: start, next, close, extend, finish, cancel, remove.
+
+    ``phase`` and ``opening`` name what the host was looking at; a session that has moved on answers
+    ``stale_command``. ``extra_ms`` belongs to extend, ``participant`` to remove. A repeated
+    ``command_id`` moves nothing and gets the same ``done``.
+
+    Example: {"type":"move","command_id":"6c0e4b6a-5a0f","step":"next","phase":"scoreboard","opening":2}
+    """
+
+    command_id: _Key
+    step: Step
+    phase: Phase
+    opening: _Number
+    extra_ms: _Number = 0
+    participant: _Number = 0
+
+
+class Ping(FromClient, tag="ping"):
+    """Is the connection alive? Answered with ``pong`` and the same ``n``.
+
+    Example: {"type":"ping","n":7}
+    """
+
+    n: _Number = 0
+
+
+ClientMessage = Hello | Answer | Ask | HostMove | Ping
+
+# --- server -> client -----------------------------------------------------------------------------
+
+
+class ToClient(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
+    """Base of what a client is told."""
+
+
+class Receipt(ToClient, tag="receipt", gc=False):
+    """An answer is stored, for good. In self-paced play it says at once what it was worth.
+
+    Example: {"type":"receipt","opening":3,"choices":[1],"elapsed_ms":2140}
+    """
+
+    opening: int
+    choices: tuple[int, ...] = ()
+    text: str = ""
+    elapsed_ms: int = 0
+    correct: bool | None = None
+    points: int | None = None
+
+
+class You(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A participant's own place.
+
+    ``receipt`` is the answer given to the current opening, ``result`` the last closed opening's;
+    ``next_opening`` the first unanswered one in self-paced play (0: none left).
+    """
+
+    participant_id: ParticipantId
+    nickname: str
+    points: int
+    rank: int
+    receipt: Receipt | None = None
+    result: Result | None = None
+    next_opening: int = 0
+
+
+class Welcome(ToClient, tag="welcome"):
+    """Hello is accepted. ``now_ms`` is the actor's clock: deadlines are counted down from it.
+
+    Example: {"type":"welcome","protocol":1,"role":"viewer","now_ms":1764000000000}
+    """
+
+    protocol: int
+    role: str
+    now_ms: int
+    view: View | None = None
+    you: You | None = None
+
+
+class Snapshot(ToClient, tag="snapshot"):
+    """The whole view, instead of a delta: after a gap, or when a slow reader has caught up."""
+
+    now_ms: int
+    view: View
+
+
+class DeltaFrame(ToClient, tag="delta"):
+    """The changed fields of the view. Follows ``version - 1`` of the same epoch.
+
+    Example: {"type":"delta","epoch":3,"version":18,"now_ms":1764000000000,"changes":{"answers_count":41}}
+    """
+
+    epoch: Epoch
+    version: FrameVersion
+    now_ms: int
+    changes: ViewChanges
+
+
+class ResultMessage(ToClient, tag="result"):
+    """A participant's own result of the opening that has just closed.
+
+    Example: {"type":"result","result":{"opening_no":3,"answered":true,"correct":true,"gained":967,"points":1900,"rank":2,"streak":2,"ahead":["Mia",80]}}
+    """
+
+    result: Result
+
+
+class QuestionMessage(ToClient, tag="question"):
+    """Self-paced play: the question that was asked for."""
+
+    question: PublicQuestion
+
+
+class DoneMessage(ToClient, tag="done"):
+    """A host's command is carried out and stored; the session stands at this phase.
+
+    Example: {"type":"done","command_id":"6c0e4b6a-5a0f","phase":"question_open","opening":3}
+    """
+
+    command_id: str
+    phase: Phase
+    opening: int
+
+
+class Fault(ToClient, tag="error"):
+    """Something was refused, or its outcome is unknown (``retryable``: send the very same again).
+
+    ``opening`` or ``command_id`` name what it belongs to, where it belongs to something.
+
+    Example: {"type":"error","code":"late","detail":"opening 3 is closed","opening":3}
+    """
+
+    code: str
+    detail: str
+    retryable: bool = False
+    retry_after_ms: int = 0
+    opening: int = 0
+    command_id: str = ""
+
+
+class Pong(ToClient, tag="pong"):
+    """The answer to ``ping``.
+
+    Example: {"type":"pong","n":7}
+    """
+
+    n: int = 0
+
+
+ServerMessage = (
+    Welcome
+    | Snapshot
+    | DeltaFrame
+    | Receipt
+    | ResultMessage
+    | QuestionMessage
+    | DoneMessage
+    | Fault
+    | Pong
+)
+
+# --- replica -> SessionActor and back ---------------------------------------------------------------
+
+
+class _Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of what a batch holds."""
+
+
+class AnswerItem(_Item, tag=1):
+    """See :class:`engine.commands.SubmitAnswer`."""
+
+    participant_id: ParticipantId
+    opening_no: OpeningNo
+    choice_mask: int
+    text: str
+    elapsed_ms: int
+
+
+class JoinItem(_Item, tag=2):
+    """See :class:`engine.commands.Join`."""
+
+    join_key: str
+    nickname: str
+
+
+class HelloItem(_Item, tag=3):
+    """A participant came (back): where does it stand?"""
+
+    participant_id: ParticipantId
+
+
+class MoveItem(_Item, tag=4):
+    """See :class:`engine.commands.Move`."""
+
+    step: Step
+    phase: Phase
+    opening_no: OpeningNo
+    command_id: str
+    extra_ms: int
+    participant_id: ParticipantId
+
+
+BatchItem = AnswerItem | JoinItem | HelloItem | MoveItem
+
+
+class _Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of the answers to a batch, one for each item in its order."""
+
+
+class ReceiptReply(_Reply, tag=1):
+    """The stored answer, from stored fields only."""
+
+    opening_no: OpeningNo
+    choice_mask: int
+    text: str
+    elapsed_ms: int
+    correct: bool
+    points: int
+
+
+class JoinedReply(_Reply, tag=2):
+    """The stored participant."""
+
+    participant_id: ParticipantId
+    nickname: str
+
+
+class HelloReply(_Reply, tag=3):
+    """A participant's own place."""
+
+    you: You
+
+
+class DoneReply(_Reply, tag=4):
+    """The stored command."""
+
+    command_id: str
+    phase: Phase
+    opening_no: OpeningNo
+
+
+class FaultReply(_Reply, tag=5):
+    """A refusal, or an unknown outcome."""
+
+    code: str
+    detail: str
+    retryable: bool
+
+
+BatchReply = ReceiptReply | JoinedReply | HelloReply | DoneReply | FaultReply
+
+
+class BatchAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """All replies to a batch, with the epoch of the actor that gave them."""
+
+    epoch: Epoch
+    replies: list[BatchReply]
+
+
+# --- SessionActor -> replicas, on the session's channel ---------------------------------------------
+
+
+class _Publication(msgspec.Struct, frozen=True, array_like=True):
+    """Base of what is published; ``(epoch, version)`` is the view that it leads to."""
+
+    epoch: Epoch
+    version: FrameVersion
+
+
+class FramePublication(_Publication, tag=1):
+    """A delta frame, encoded once: these very bytes are written to every socket."""
+
+    frame: bytes
+
+
+class ResultsPublication(_Publication, tag=2):
+    """Everybody's own result; a replica picks those of its own participants."""
+
+    results: dict[ParticipantId, Result]
+
+
+class BeatPublication(_Publication, tag=3):
+    """Nothing new; so that a lost last frame is noticed."""
+
+
+class GonePublication(_Publication, tag=4):
+    """The actor leaves; the session is over."""
+
+
+Publication = FramePublication | ResultsPublication | BeatPublication | GonePublication
+
+
+class SnapshotAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """What a replica needs to serve a session: its view, and in self-paced play its questions."""
+
+    now_ms: int
+    view: View
+    #: Public questions by opening, self-paced sessions only.
+    questions: list[PublicQuestion]
+
+
+# --- codecs -----------------------------------------------------------------------------------------
+
+_client_decoder = msgspec.json.Decoder(ClientMessage)
+_server_decoder = msgspec.json.Decoder(ServerMessage)
+_json_encoder = msgspec.json.Encoder()
+_pack_encoder = msgspec.msgpack.Encoder()
+_batch_decoder = msgspec.msgpack.Decoder(list[BatchItem])
+_answer_decoder = msgspec.msgpack.Decoder(BatchAnswer)
+_publication_decoder = msgspec.msgpack.Decoder(Publication)
+_snapshot_decoder = msgspec.msgpack.Decoder(SnapshotAnswer)
+
+#: JSON of a message to a client.
+encode_json = _json_encoder.encode
+#: MessagePack of an internal message.
+encode_pack = _pack_encoder.encode
+decode_batch = _batch_decoder.decode
+decode_batch_answer = _answer_decoder.decode
+decode_publication = _publication_decoder.decode
+decode_snapshot = _snapshot_decoder.decode
+decode_server_message = _server_decoder.decode
+
+
+def decode_client_message(data: bytes | str) -> ClientMessage:
+    """Decode what a client said.
+
+    Raises:
+        Malformed: code ``malformed`` or ``too_large``; the detail names the field and the bound.
+    """
+    if len(data) > limits.MESSAGE_BYTES_MAX:
+        raise Malformed(
+            f"message: {len(data)} bytes; at most {limits.MESSAGE_BYTES_MAX} are allowed", "too_large"
+        )
+    try:
+        return _client_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"message: {error}") from None
+
+
+def mask_of(choices: tuple[int, ...]) -> int:
+    """The bit mask of choice indices. A choice named twice counts once.
+
+    >>> mask_of((0, 2))
+    5
+    """
+    mask = 0
+    for index in choices:
+        mask |= 1 << index
+    return mask
+
+
+def choices_of(mask: int) -> tuple[int, ...]:
+    """The choice indices of a bit mask.
+
+    >>> choices_of(5)
+    (0, 2)
+    """
+    return _CHOICES[mask]
+
+
+_CHOICES: Final = tuple(
+    tuple(index for index in range(limits.CHOICES_MAX) if mask >> index & 1)
+    for mask in range(1 << limits.CHOICES_MAX)
+)
+
+
+def receipt_of(answer: AnswerAccepted | ReceiptReply, mode: Mode) -> Receipt:
+    """The receipt of a stored answer; computed from stored fields only, so a repeat gets the same."""
+    if mode is Mode.SELF_PACED:
+        return Receipt(
+            answer.opening_no,
+            choices_of(answer.choice_mask),
+            answer.text,
+            answer.elapsed_ms,
+            answer.correct,
+            answer.points,
+        )
+    return Receipt(
+        answer.opening_no, choices_of(answer.choice_mask), answer.text, answer.elapsed_ms
+    )
+
+
+def fault_of(code: str, detail: str, *, retryable: bool, **about: Any) -> Fault:  # noqa: ANN401
+    """The message that tells an error; ``about`` may name ``opening`` or ``command_id``."""
+    assert code in CODES, code
+    return Fault(
+        code,
+        detail,
+        retryable=retryable,
+        retry_after_ms=limits.RETRY_AFTER_MS if retryable else 0,
+        **about,
+    )
+
+
