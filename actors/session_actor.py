@@ -38,7 +38,6 @@ class SessionActor:
         self._clock = Clock()
         self._host: SessionHost | None = None
         self._connection: LoneConnection | None = None
-        self._started = asyncio.Event()
         self._looking = asyncio.Lock()
         self._leaving = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -90,9 +89,10 @@ class SessionActor:
     # --- life -----------------------------------------------------------------------------------------
 
     async def _ready(self) -> SessionHost | None:
+        """The session; a blank actor looks first, in case nobody could tell it."""
         if self._host is None:
             try:
-                await asyncio.wait_for(self._started.wait(), limits.CONFIRM_WAIT_MS / 1000)
+                await asyncio.wait_for(self._look(), limits.CONFIRM_WAIT_MS / 1000)
             except TimeoutError:
                 return None
         return self._host
@@ -123,7 +123,6 @@ class SessionActor:
                 on_failed=self._fail,
                 on_over=lambda: self._spawn(self._linger()),
             )
-            self._started.set()
             log.info(
                 "action=take_over session=%s epoch=%d actor=%s", session_id, found.epoch, self._name
             )

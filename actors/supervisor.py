@@ -25,6 +25,7 @@ from engine.errors import Unavailable
 log = logging.getLogger(__name__)
 
 SUPERVISOR_NAME = "supervisor"
+_ACTOR_PREFIX = "session-actor:"
 #: What one SessionActor asks of its node: an idle one was measured at 92 MB resident and next to
 #: no CPU; small real numbers, so that pending actors make a node come and idle nodes can go.
 SESSION_ACTOR_CPUS = 0.01
@@ -92,7 +93,7 @@ class Supervisor:
         return {"warm": len(self._warm), "sessions": dict(zip(self._busy, found, strict=True))}
 
     def _create(self) -> tuple[str, ActorHandle[Any]]:
-        name = f"session-actor:{uuid.uuid4().hex}"
+        name = f"{_ACTOR_PREFIX}{uuid.uuid4().hex}"
         return name, create_session_actor(name, self._settings.ray_namespace)
 
     async def _connected(self) -> Any:  # noqa: ANN401 - asyncpg's pool is generic without need here
@@ -100,7 +101,19 @@ class Supervisor:
             self._pool = await create_pool(self._settings.database_url, size_max=2)
         return self._pool
 
+    async def _adopt(self) -> None:
+        """After a restart: find the actors that an earlier supervisor started."""
+        for name in await asyncio.to_thread(ray.util.list_named_actors):
+            if name.startswith(_ACTOR_PREFIX):
+                handle = ray.get_actor(name, namespace=self._settings.ray_namespace)
+                found = await self._ping(handle)
+                if "phase" in found or "unreachable" in found:
+                    self._busy[name] = handle
+                else:
+                    self._warm.append((name, handle))
+
     async def _watch(self) -> None:
+        await self._adopt()
         while True:
             while len(self._warm) < self._settings.warm_pool_size and self._has_room():
                 self._warm.append(self._create())

@@ -1,0 +1,1 @@
+"""The shell around the core: Ray actors, PostgreSQL, Redis. Imports ``engine`` only."""

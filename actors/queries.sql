@@ -1,0 +1,185 @@
+-- Every statement of the services. Each has a name and a sentence; actors/sql.py loads them.
+
+-- ===== who may act for a session =====
+
+-- name: take_over
+-- The live session of an actor's name, with its epoch raised: all earlier actors are fenced now.
+UPDATE sessions AS s SET epoch = s.epoch + 1
+FROM quiz_versions AS v
+WHERE s.actor_name = $1 AND s.ended_at IS NULL
+  AND v.quiz_id = s.quiz_id AND v.version = s.quiz_version
+RETURNING s.session_id, s.epoch, s.settings, v.body;
+
+-- name: assign_actor
+-- Compare-and-set: give the session an actor if it still has the one that was lost (or none).
+UPDATE sessions SET actor_name = $2
+WHERE session_id = $1 AND actor_name IS NOT DISTINCT FROM $3 AND ended_at IS NULL
+RETURNING session_id;
+
+-- name: note_finished
+-- The quiz is over; its actor stays for those who still look.
+UPDATE sessions AS s SET finished_at = coalesce(finished_at, now()),
+    cancelled = EXISTS (
+        SELECT FROM session_events AS e
+        WHERE e.session_id = s.session_id AND e.event::jsonb ->> 'type' = 'cancelled'
+    )
+WHERE actor_name = $1 AND epoch = $2;
+
+-- name: note_ended
+-- The actor leaves; the PIN is free again.
+UPDATE sessions SET ended_at = coalesce(ended_at, now()), finished_at = coalesce(finished_at, now())
+WHERE actor_name = $1 AND epoch = $2;
+
+-- ===== the log; every append is fenced in the same statement (docs/adr/0003-fencing.md) =====
+
+-- name: append_answers
+WITH fence AS MATERIALIZED (
+    SELECT epoch FROM sessions WHERE session_id = $1 AND epoch = $2 FOR SHARE
+), stored AS (
+    INSERT INTO answers (session_id, epoch, opening_no, participant_id, question_index,
+                         choice_mask, text, elapsed_ms, correct, points, seq, at_ms)
+    SELECT $1, fence.epoch, a.*
+    FROM fence, unnest($3::int[], $4::int[], $5::int[], $6::smallint[], $7::text[], $8::int[],
+                       $9::boolean[], $10::int[], $11::bigint[], $12::bigint[]) AS a
+    ON CONFLICT DO NOTHING
+)
+SELECT EXISTS (SELECT FROM fence) AS fence;
+
+-- name: append_joins
+WITH fence AS MATERIALIZED (
+    SELECT epoch FROM sessions WHERE session_id = $1 AND epoch = $2 FOR SHARE
+), stored AS (
+    INSERT INTO participants (session_id, epoch, participant_id, join_key, nickname, seq, at_ms)
+    SELECT $1, fence.epoch, p.*
+    FROM fence, unnest($3::int[], $4::text[], $5::text[], $6::bigint[], $7::bigint[]) AS p
+    ON CONFLICT DO NOTHING
+)
+SELECT EXISTS (SELECT FROM fence) AS fence;
+
+-- name: append_events
+WITH fence AS MATERIALIZED (
+    SELECT epoch FROM sessions WHERE session_id = $1 AND epoch = $2 FOR SHARE
+), stored AS (
+    INSERT INTO session_events (session_id, epoch, seq, event)
+    SELECT $1, fence.epoch, e.*
+    FROM fence, unnest($3::bigint[], $4::text[]) AS e
+    ON CONFLICT DO NOTHING
+)
+SELECT EXISTS (SELECT FROM fence) AS fence;
+
+-- name: stored_events
+SELECT seq, event FROM session_events WHERE session_id = $1 ORDER BY seq;
+
+-- name: stored_joins
+SELECT participant_id, join_key, nickname, seq, at_ms FROM participants WHERE session_id = $1;
+
+-- name: stored_answers
+SELECT opening_no, participant_id, question_index, choice_mask, text, elapsed_ms, correct, points,
+       seq, at_ms
+FROM answers WHERE session_id = $1;
+
+-- ===== sessions =====
+
+-- name: create_session
+-- A session of a quiz's newest version; no row when the PIN is taken or the quiz is not there.
+INSERT INTO sessions (session_id, quiz_id, quiz_version, pin, settings)
+SELECT $1, q.quiz_id, q.version, $3, $4
+FROM quizzes AS q WHERE q.quiz_id = $2 AND q.deleted_at IS NULL
+ON CONFLICT (pin) WHERE ended_at IS NULL DO NOTHING
+RETURNING session_id;
+
+-- name: session_by_pin
+SELECT s.session_id, s.pin, q.title, s.settings::jsonb ->> 'mode' AS mode, s.actor_name,
+       s.finished_at, s.ended_at
+FROM sessions AS s JOIN quizzes AS q USING (quiz_id)
+WHERE s.pin = $1 AND s.ended_at IS NULL;
+
+-- name: session_by_id
+SELECT s.session_id, s.pin, q.title, s.settings::jsonb ->> 'mode' AS mode, s.actor_name,
+       s.finished_at, s.ended_at
+FROM sessions AS s JOIN quizzes AS q USING (quiz_id)
+WHERE s.session_id = $1;
+
+-- name: live_sessions_count
+SELECT count(*) AS live FROM sessions WHERE ended_at IS NULL;
+
+-- ===== the library of quizzes =====
+
+-- name: create_quiz
+WITH quiz AS (
+    INSERT INTO quizzes (quiz_id, title, question_count, version) VALUES ($1, $2, $3, 1)
+    RETURNING quiz_id, title, question_count, version, created_at
+), body AS (
+    INSERT INTO quiz_versions (quiz_id, version, body) VALUES ($1, 1, $4)
+)
+SELECT * FROM quiz;
+
+-- name: update_quiz
+-- A new immutable version; running sessions keep theirs.
+WITH quiz AS (
+    UPDATE quizzes SET title = $2, question_count = $3, version = version + 1, updated_at = now()
+    WHERE quiz_id = $1 AND deleted_at IS NULL
+    RETURNING quiz_id, title, question_count, version, created_at
+), body AS (
+    INSERT INTO quiz_versions (quiz_id, version, body) SELECT quiz_id, version, $4 FROM quiz
+)
+SELECT * FROM quiz;
+
+-- name: get_quiz
+SELECT q.quiz_id, q.title, q.question_count, q.version, q.created_at, v.body
+FROM quizzes AS q JOIN quiz_versions AS v USING (quiz_id, version)
+WHERE q.quiz_id = $1 AND q.deleted_at IS NULL;
+
+-- name: list_quizzes
+-- A page of the library, newest first, behind the row that the cursor names (null: the first page).
+SELECT quiz_id, title, question_count, version, created_at
+FROM quizzes
+WHERE deleted_at IS NULL
+  AND ($2::timestamptz IS NULL OR (created_at, quiz_id) < ($2, $3::uuid))
+ORDER BY created_at DESC, quiz_id DESC
+LIMIT $1;
+
+-- name: delete_quiz
+-- Sessions keep their version, so the row stays.
+UPDATE quizzes SET deleted_at = now() WHERE quiz_id = $1 AND deleted_at IS NULL RETURNING quiz_id;
+
+-- ===== results, from the tables alone =====
+
+-- name: result_session
+SELECT s.session_id, s.pin, s.settings, s.created_at, s.finished_at, s.cancelled, v.body
+FROM sessions AS s
+JOIN quiz_versions AS v ON v.quiz_id = s.quiz_id AND v.version = s.quiz_version
+WHERE s.session_id = $1;
+
+-- name: result_scoreboard
+-- Standard competition ranking; the removed are left out; equal points in the order of joining.
+WITH removed AS (
+    SELECT (event::jsonb ->> 'participant_id')::int AS participant_id
+    FROM session_events
+    WHERE session_id = $1 AND event::jsonb ->> 'type' = 'removed'
+), totals AS (
+    SELECT p.participant_id, p.nickname, coalesce(sum(a.points), 0)::int AS points,
+           count(a.points)::int AS answered, count(*) FILTER (WHERE a.correct)::int AS correct
+    FROM participants AS p
+    LEFT JOIN answers AS a USING (session_id, participant_id)
+    WHERE p.session_id = $1 AND p.participant_id NOT IN (SELECT participant_id FROM removed)
+    GROUP BY p.participant_id, p.nickname
+)
+SELECT participant_id, nickname, points, rank() OVER (ORDER BY points DESC)::int AS rank,
+       answered, correct
+FROM totals
+ORDER BY points DESC, participant_id
+OFFSET $2 LIMIT $3;
+
+-- name: result_answers
+SELECT opening_no, participant_id, question_index, choice_mask, text, elapsed_ms, correct, points
+FROM answers WHERE session_id = $1
+ORDER BY opening_no, participant_id;
+
+-- name: list_sessions
+-- Sessions, newest first, behind the row that the cursor names.
+SELECT s.session_id, s.pin, q.title, s.created_at, s.finished_at, s.ended_at
+FROM sessions AS s JOIN quizzes AS q USING (quiz_id)
+WHERE $2::timestamptz IS NULL OR (s.created_at, s.session_id) < ($2, $3::uuid)
+ORDER BY s.created_at DESC, s.session_id DESC
+LIMIT $1;

@@ -1,0 +1,138 @@
+"""Results from the tables alone: what a session's memory is checked against, and what outlives it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+import msgspec
+
+from actors.library import make_cursor, parse_cursor
+from actors.postgres import AWAY
+from actors.sql import queries
+from engine.errors import NotFound, Unavailable
+from engine.ids import SessionId
+from engine.model import Quiz, SessionSettings
+from engine.wire import choices_of
+
+_quiz_decoder = msgspec.json.Decoder(Quiz)
+_settings_decoder = msgspec.json.Decoder(SessionSettings)
+
+
+class ResultRow(msgspec.Struct, frozen=True):
+    """One line of the scoreboard."""
+
+    participant_id: int
+    nickname: str
+    points: int
+    rank: int
+    answered: int
+    correct: int
+
+
+class AnswerRow(msgspec.Struct, frozen=True):
+    """One stored answer."""
+
+    opening: int
+    question_index: int
+    participant_id: int
+    choices: tuple[int, ...]
+    text: str
+    elapsed_ms: int
+    correct: bool
+    points: int
+
+
+class SessionResults(msgspec.Struct, frozen=True):
+    """Everything about a session that was played."""
+
+    session_id: SessionId
+    title: str
+    created_at: datetime
+    finished_at: datetime | None
+    cancelled: bool
+    settings: SessionSettings
+    quiz: Quiz
+    scoreboard: list[ResultRow]
+    answers: list[AnswerRow]
+
+
+class SessionRow(NamedTuple):
+    """A session in a listing."""
+
+    session_id: SessionId
+    pin: str
+    title: str
+    created_at: datetime
+    finished_at: datetime | None
+    ended_at: datetime | None
+
+
+class ResultsReader:
+    """Every method raises Unavailable while the database is away, NotFound for unknown sessions."""
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._pool = pool
+
+    async def scoreboard(self, session_id: SessionId, offset: int, rows: int) -> list[ResultRow]:
+        """Rows of the scoreboard, best first."""
+        found = await self._fetch("result_scoreboard", session_id, offset, rows)
+        return [ResultRow(**dict(row)) for row in found]
+
+    async def results(self, session_id: SessionId) -> SessionResults:
+        """The whole session, with its quiz (key included) and every answer."""
+        found = await self._fetch("result_session", session_id)
+        if not found:
+            raise NotFound(f"session: {session_id} does not exist")
+        session = found[0]
+        quiz = _quiz_decoder.decode(session["body"])
+        answers = await self._fetch("result_answers", session_id)
+        return SessionResults(
+            session_id=session_id,
+            title=quiz.title,
+            created_at=session["created_at"],
+            finished_at=session["finished_at"],
+            cancelled=session["cancelled"],
+            settings=_settings_decoder.decode(session["settings"]),
+            quiz=quiz,
+            scoreboard=await self.scoreboard(session_id, 0, 1_000_000),
+            answers=[
+                AnswerRow(
+                    opening=row["opening_no"],
+                    question_index=row["question_index"],
+                    participant_id=row["participant_id"],
+                    choices=choices_of(row["choice_mask"]),
+                    text=row["text"],
+                    elapsed_ms=row["elapsed_ms"],
+                    correct=row["correct"],
+                    points=row["points"],
+                )
+                for row in answers
+            ],
+        )
+
+    async def page(self, rows: int, cursor: str | None) -> tuple[list[SessionRow], str | None]:
+        """One page of the sessions, newest first, and the cursor of the next one."""
+        found = await self._fetch("list_sessions", rows + 1, *parse_cursor(cursor))
+        page = [
+            SessionRow(
+                SessionId(str(row["session_id"])),
+                row["pin"],
+                row["title"],
+                row["created_at"],
+                row["finished_at"],
+                row["ended_at"],
+            )
+            for row in found[:rows]
+        ]
+        more = len(found) > rows
+        return page, make_cursor(page[-1].created_at, page[-1].session_id) if more else None
+
+    async def _fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
+        try:
+            return await self._pool.fetch(queries[query], *args)
+        except AWAY as error:
+            raise Unavailable(f"the database is away: {error!r}") from error
+        except asyncpg.DataError:
+            raise NotFound(f"session: {args[0]} does not exist") from None

@@ -1,0 +1,1 @@
+"""The edge of Rayquiz: HTTP, websockets and pages as Ray Serve applications, and the command line."""

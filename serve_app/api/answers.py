@@ -1,0 +1,170 @@
+"""Hot path: an answer over HTTP. A bare ASGI route: FastAPI's own machinery costs more than the rest."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from engine import limits
+from engine.errors import Malformed, QuizError
+from engine.ids import OpeningNo, SessionId
+from engine.wire import (
+    AnswerItem,
+    FaultReply,
+    ReceiptReply,
+    encode_json,
+    mask_of,
+    receipt_of,
+)
+from serve_app.auth import Role, bearer
+from serve_app.errors import HTTP_STATUS, problem, problem_headers
+from serve_app.replica import Replica
+from serve_app.viewer import error_of
+
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Choice = Annotated[int, msgspec.Meta(ge=0, lt=limits.CHOICES_MAX)]
+
+
+class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An answer: ``choices`` (indices from 0) or ``text``, never both."""
+
+    opening: _Number
+    choices: Annotated[tuple[_Choice, ...], msgspec.Meta(max_length=limits.CHOICES_MAX)] = ()
+    text: Annotated[str, msgspec.Meta(max_length=limits.TYPED_CHARS_MAX)] = ""
+
+
+_decode = msgspec.json.Decoder(AnswerBody).decode
+_HEADERS: Final = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+
+
+class AnswerEndpoint:
+    """``POST /sessions/{session_id}/answers`` as an ASGI application."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 200 with the receipt once the answer is stored, or problem details."""
+        try:
+            body = await self._answer(scope, await read_body(receive, limits.BODY_BYTES_MAX))
+            status, headers = 200, _HEADERS
+        except QuizError as error:
+            status = HTTP_STATUS[error.code]
+            headers = [(k.encode(), v.encode()) for k, v in problem_headers(error).items()]
+            body = encode_json(problem(error))
+        headers = [*headers, (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, data: bytes) -> bytes:
+        session_id = SessionId(scope["path_params"]["session_id"])
+        token = bearer(_header(scope, b"authorization"))
+        claims = self._replica.tokens.check(token, Role.PARTICIPANT, session_id=session_id)
+        try:
+            answer = _decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise Malformed(f"body: {error}") from None
+        # HTTP has no socket to which the question was written: elapsed time counts from the opening.
+        item = AnswerItem(
+            claims.participant_id,
+            OpeningNo(answer.opening),
+            mask_of(answer.choices),
+            answer.text,
+            -1,
+        )
+        reply = await self._replica.gateway.ask(session_id, item)
+        if isinstance(reply, FaultReply):
+            raise error_of(reply)
+        assert isinstance(reply, ReceiptReply)
+        mode = await self._replica.mode_of(session_id)
+        return encode_json(receipt_of(reply, mode))
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return None
+
+
+async def read_body(receive: Receive, bytes_max: int) -> bytes:
+    """Read a request's body, and no more of it than is allowed.
+
+    Raises:
+        Malformed: code ``too_large``.
+    """
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body", False) and len(body) <= bytes_max:
+        message = await receive()
+        body += message.get("body", b"")
+    if len(body) > bytes_max:
+        raise Malformed(f"body: more than the {bytes_max} bytes that are allowed", "too_large")
+    return body
+
+
+def answer_openapi() -> dict[str, Any]:
+    """The OpenAPI description of the route, for the application's schema."""
+    problem_body = {
+        "content": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        }
+    }
+    _, components = msgspec.json.schema_components([AnswerBody], ref_template="{name}")
+    receipt = {
+        "type": "object",
+        "properties": {
+            "type": {"const": "receipt"},
+            "opening": {"type": "integer"},
+            "choices": {"type": "array", "items": {"type": "integer"}},
+            "text": {"type": "string"},
+            "elapsed_ms": {"type": "integer"},
+        },
+        "required": ["type", "opening"],
+    }
+    codes = ("401", "403", "404", "409", "410", "413", "422", "503")
+    return {
+        "post": {
+            "tags": ["play"],
+            "summary": "Submit an answer",
+            "description": "Stored before it is acknowledged; a repeat gets the same receipt.",
+            "operationId": "submit_answer",
+            "security": [{"bearer": []}],
+            "parameters": [
+                {
+                    "name": "session_id",
+                    "in": "path",
+                    "required": True,
+                    "schema": {"type": "string", "format": "uuid"},
+                }
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": components["AnswerBody"],
+                        "example": {"opening": 3, "choices": [1]},
+                    }
+                },
+            },
+            "responses": {
+                "200": {
+                    "description": "The receipt",
+                    "content": {
+                        "application/json": {
+                            "schema": receipt,
+                            "example": {
+                                "type": "receipt",
+                                "opening": 3,
+                                "choices": [1],
+                                "elapsed_ms": 2140,
+                            },
+                        }
+                    },
+                },
+                **{code: {"description": "Refused", **problem_body} for code in codes},
+            },
+        }
+    }

@@ -1,0 +1,115 @@
+"""The API: routes, errors as problem details, OpenAPI with examples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from engine.errors import QuizError
+from engine.wire import encode_json
+from serve_app.api import operations, quizzes, sessions
+from serve_app.api.answers import AnswerEndpoint, answer_openapi
+from serve_app.api.schemas import Problem
+from serve_app.errors import HTTP_STATUS, problem, problem_headers
+from serve_app.replica import Replica
+
+log = logging.getLogger(__name__)
+
+_ANSWERS = "/sessions/{session_id}/answers"
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem, "description": "Refused; see `code`"}
+    for code in sorted(set(HTTP_STATUS.values()) - {500})
+}
+
+
+def create_api_app() -> FastAPI:
+    """The ASGI application of one API replica."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        replica = await Replica.create()
+        app.state.replica = replica
+        # First, because it is the hot one.
+        app.router.routes.insert(0, Route(_ANSWERS, AnswerEndpoint(replica), methods=["POST"]))
+        yield
+        await replica.close()
+
+    app = FastAPI(
+        title="Rayquiz",
+        version="0.1.0",
+        description="Live quizzes: the library, sessions, answers, scoreboards.",
+        lifespan=lifespan,
+        responses=_REFUSALS,
+    )
+    for router in (operations.router, quizzes.router, sessions.router):
+        app.include_router(router)
+    app.add_exception_handler(QuizError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_body)
+    app.add_exception_handler(HTTPException, _refuse_http)
+    app.add_exception_handler(Exception, _fail)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _respond(error: QuizError, status: int | None = None) -> Response:
+    body = problem(error)
+    if status is not None:
+        body["status"] = status
+    return Response(
+        encode_json(body),
+        status_code=status or HTTP_STATUS[error.code],
+        headers=problem_headers(error),
+    )
+
+
+async def _refuse(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, QuizError)
+    return _respond(error)
+
+
+async def _refuse_body(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    details = "; ".join(
+        f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:5]
+    )
+    return _respond(QuizError(details, "malformed"))
+
+
+async def _refuse_http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = "not_found" if error.status_code == 404 else "malformed"  # noqa: PLR2004
+    response = _respond(QuizError(str(error.detail), code), error.status_code)
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+async def _fail(request: Request, error: Exception) -> Response:
+    log.error("action=request_failed path=%s", request.url.path, exc_info=error)
+    return _respond(QuizError("a fault of the server; it is in its log", "internal"))
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schema["servers"] = [{"url": "/api"}]
+        schema["paths"][_ANSWERS] = answer_openapi()
+        schema["components"]["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+        }
+        for path, methods in schema["paths"].items():
+            if not path.startswith(("/pins", "/health", "/ready")):
+                for operation in methods.values():
+                    operation["security"] = [{"bearer": []}]
+        app.openapi_schema = schema
+    return app.openapi_schema

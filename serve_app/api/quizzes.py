@@ -1,0 +1,101 @@
+"""Routes of the quiz library."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from actors.library import QuizLibrary, QuizRow
+from engine import limits
+from engine.ids import QuizId
+from engine.importers import FORMATS, import_quiz
+from engine.model import Quiz
+from serve_app.api.answers import read_body
+from serve_app.api.context import operator, replica_of
+from serve_app.api.schemas import ImportOut, QuizFull, QuizIn, QuizListing, QuizOut, SkippedOut
+from serve_app.auth import Claims
+
+router = APIRouter(prefix="/quizzes", tags=["quizzes"])
+
+_Operator = Annotated[Claims, Depends(operator)]
+
+
+def _library(request: Request) -> QuizLibrary:
+    return QuizLibrary(replica_of(request).pool)
+
+
+def _out(row: QuizRow) -> QuizOut:
+    return QuizOut(**row._asdict())
+
+
+def _quiz(body: QuizIn) -> Quiz:
+    return msgspec.convert(body.model_dump(), Quiz)
+
+
+@router.post("", status_code=201, summary="Create a quiz")
+async def create_quiz(body: QuizIn, request: Request, _: _Operator) -> QuizOut:
+    """Refused with ``invalid_quiz`` when a question cannot be used; the detail names it."""
+    return _out(await _library(request).create(_quiz(body)))
+
+
+@router.get("", summary="List quizzes, newest first")
+async def list_quizzes(
+    request: Request,
+    _: _Operator,
+    limit: Annotated[int, Query(ge=1, le=limits.LISTING_ROWS_MAX)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> QuizListing:
+    """``next`` is the cursor of the next page, null on the last one."""
+    rows, following = await _library(request).page(limit, cursor)
+    return QuizListing(items=[_out(row) for row in rows], next=following)
+
+
+@router.post(
+    "/import",
+    status_code=201,
+    summary="Import a quiz from a file",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def import_file(
+    request: Request,
+    _: _Operator,
+    format: Annotated[  # noqa: A002 - the name in the address
+        str, Query(description=f"one of {', '.join(FORMATS)}", max_length=40)
+    ],
+    title: Annotated[str, Query(max_length=limits.TITLE_CHARS_MAX)] = "",
+) -> ImportOut:
+    """Every item that cannot be a question is reported with its line; the others are kept."""
+    data = await read_body(request.receive, limits.QUIZ_BYTES_MAX)
+    report = import_quiz(data, format, title)
+    row = await _library(request).create(report.quiz)
+    skipped = [SkippedOut(line=s.line, item=s.item, reason=s.reason) for s in report.skipped]
+    return ImportOut(**row._asdict(), skipped=skipped)
+
+
+@router.get("/{quiz_id}", summary="Read a quiz")
+async def get_quiz(quiz_id: str, request: Request, _: _Operator) -> QuizFull:
+    """With its key: operators only."""
+    row, quiz = await _library(request).get(QuizId(quiz_id))
+    return QuizFull(**row._asdict(), quiz=QuizIn(**msgspec.to_builtins(quiz)))
+
+
+@router.put("/{quiz_id}", summary="Change a quiz")
+async def update_quiz(quiz_id: str, body: QuizIn, request: Request, _: _Operator) -> QuizOut:
+    """Makes a new version; sessions that are being played keep theirs."""
+    return _out(await _library(request).update(QuizId(quiz_id), _quiz(body)))
+
+
+@router.delete("/{quiz_id}", status_code=204, summary="Delete a quiz")
+async def delete_quiz(quiz_id: str, request: Request, _: _Operator) -> Response:
+    """Sessions of it go on."""
+    await _library(request).delete(QuizId(quiz_id))
+    return Response(status_code=204)
+
+

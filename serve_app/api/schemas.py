@@ -1,0 +1,259 @@
+"""Bodies of the API as pydantic models, with bounds from ``engine.limits`` and examples."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine import limits
+from engine.model import Mode, PointsMode, QuestionKind, ScoringPolicy
+from engine.phases import Phase, Step
+
+_Key = Annotated[str, Field(min_length=limits.KEY_CHARS_MIN, max_length=limits.KEY_CHARS_MAX)]
+_Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+_Choice = Annotated[str, Field(min_length=1, max_length=limits.CHOICE_CHARS_MAX)]
+_Spelling = Annotated[str, Field(min_length=1, max_length=limits.TYPED_CHARS_MAX)]
+
+_QUESTION = {
+    "kind": "single",
+    "text": "Which planet has the shortest day?",
+    "choices": ["Mars", "Jupiter", "Venus", "Earth"],
+    "correct": [1],
+    "time_limit_ms": 20_000,
+    "explanation": "Jupiter turns once in just under ten hours.",
+}
+_QUIZ = {"title": "The solar system", "questions": [_QUESTION]}
+
+
+class _In(BaseModel):
+    """A request: unknown fields are refused, nothing is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457). ``code`` is stable; ``retryable`` says whether to send the same again."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool
+
+
+class QuestionIn(_In):
+    """One question with its key; see ``engine.model.Question``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"example": _QUESTION})
+
+    kind: QuestionKind
+    text: Annotated[str, Field(min_length=1, max_length=limits.QUESTION_CHARS_MAX)]
+    choices: Annotated[list[_Choice], Field(max_length=limits.CHOICES_MAX)] = []
+    correct: Annotated[
+        list[Annotated[int, Field(ge=0, lt=limits.CHOICES_MAX)]],
+        Field(max_length=limits.CHOICES_MAX),
+    ] = []
+    accepted: Annotated[list[_Spelling], Field(max_length=limits.ACCEPTED_MAX)] = []
+    time_limit_ms: Annotated[
+        int, Field(ge=limits.TIME_LIMIT_MS_MIN, le=limits.TIME_LIMIT_MS_MAX)
+    ] = 20_000
+    points: PointsMode = PointsMode.NORMAL
+    explanation: Annotated[str, Field(max_length=limits.EXPLANATION_CHARS_MAX)] = ""
+
+
+class QuizIn(_In):
+    """A quiz; the project's own JSON format."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"example": _QUIZ})
+
+    title: Annotated[str, Field(min_length=1, max_length=limits.TITLE_CHARS_MAX)]
+    questions: Annotated[
+        list[QuestionIn], Field(min_length=1, max_length=limits.QUIZ_QUESTIONS_MAX)
+    ]
+    description: Annotated[str, Field(max_length=limits.DESCRIPTION_CHARS_MAX)] = ""
+    attribution: Annotated[str, Field(max_length=limits.DESCRIPTION_CHARS_MAX)] = ""
+
+
+class QuizOut(BaseModel):
+    """A quiz in the library."""
+
+    quiz_id: str
+    title: str
+    question_count: int
+    version: int
+    created_at: datetime
+
+
+class QuizFull(QuizOut):
+    """A quiz with its questions."""
+
+    quiz: QuizIn
+
+
+class QuizListing(BaseModel):
+    """One page of the library."""
+
+    items: list[QuizOut]
+    next: str | None
+
+
+class SkippedOut(BaseModel):
+    """An item of an import that was not carried over, and why. Lines count from 1."""
+
+    line: int
+    item: str
+    reason: str
+
+
+class ImportOut(QuizOut):
+    """What an import made."""
+
+    skipped: list[SkippedOut]
+
+
+class SettingsIn(_In):
+    """How a session is played; see ``engine.model.SessionSettings``."""
+
+    mode: Mode = Mode.LIVE
+    scoring: ScoringPolicy = ScoringPolicy.SPEED
+    streak_bonus: bool = False
+    preview_ms: Annotated[int, Field(ge=0, le=limits.PREVIEW_MS_MAX)] = limits.PREVIEW_MS_DEFAULT
+    close_when_all_answered: bool = True
+    late_join: bool = True
+
+
+class SessionIn(_In):
+    """Open a session."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "example": {"quiz_id": "9b2f7c0e-2f5b-4a43-9d8c-3d3f0c6f1a11", "settings": {}}
+        },
+    )
+
+    quiz_id: Annotated[str, Field(min_length=1, max_length=64)]
+    settings: SettingsIn = SettingsIn()
+
+
+class SessionOpened(BaseModel):
+    """A session that people can join."""
+
+    session_id: str
+    pin: str
+    host_token: str
+    viewer_token: str
+
+
+class SessionOut(BaseModel):
+    """A session in a listing."""
+
+    session_id: str
+    pin: str
+    title: str
+    created_at: datetime
+    finished_at: datetime | None
+    ended_at: datetime | None
+
+
+class SessionListing(BaseModel):
+    """One page of the sessions."""
+
+    items: list[SessionOut]
+    next: str | None
+
+
+class PinInfo(BaseModel):
+    """The live session of a PIN."""
+
+    session_id: str
+    title: str
+    mode: Mode
+    finished: bool
+
+
+class JoinIn(_In):
+    """Join. The page makes a random ``join_key`` once and keeps it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"example": {"nickname": "Mia", "join_key": "5c0f2b1e-77aa-4b0d"}},
+    )
+
+    nickname: Annotated[str, Field(max_length=200)]
+    join_key: _Key
+
+
+class Joined(BaseModel):
+    """A participant's place and token."""
+
+    session_id: str
+    participant_id: int
+    nickname: str
+    token: str
+
+
+class ViewerOut(BaseModel):
+    """A viewer's token."""
+
+    session_id: str
+    token: str
+
+
+class MoveIn(_In):
+    """The host moves the session; see ``engine.wire.HostMove``."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "example": {
+                "command_id": "6c0e4b6a-5a0f",
+                "step": "start",
+                "phase": "lobby",
+                "opening": 0,
+            }
+        },
+    )
+
+    command_id: _Key
+    step: Step
+    phase: Phase
+    opening: _Number
+    extra_ms: _Number = 0
+    participant: _Number = 0
+
+
+class MoveDone(BaseModel):
+    """Where the session stands after the move."""
+
+    command_id: str
+    phase: Phase
+    opening: int
+
+
+class ScoreOut(BaseModel):
+    """One line of the scoreboard."""
+
+    participant_id: int
+    nickname: str
+    points: int
+    rank: int
+
+
+class ScoreboardOut(BaseModel):
+    """Rows of the scoreboard, best first; ``source`` is memory while the session lives."""
+
+    source: str
+    items: list[ScoreOut]
+
+
+class Health(BaseModel):
+    """``ok``, or what is away."""
+
+    status: str

@@ -1,0 +1,197 @@
+"""Routes of live sessions: open, find by PIN, join, watch, move, read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from actors.results import ResultsReader
+from actors.sessions import open_session
+from engine import limits
+from engine.errors import Conflict, QuizError, Unavailable
+from engine.ids import OpeningNo, ParticipantId, Pin, QuizId, SessionId
+from engine.model import SessionSettings
+from engine.wire import (
+    DoneReply,
+    FaultReply,
+    JoinedReply,
+    JoinItem,
+    MoveItem,
+    Snapshot,
+    decode_snapshot,
+    encode_json,
+)
+from serve_app.api.context import member, operator, replica_of
+from serve_app.api.schemas import (
+    JoinIn,
+    Joined,
+    MoveDone,
+    MoveIn,
+    PinInfo,
+    ScoreboardOut,
+    ScoreOut,
+    SessionIn,
+    SessionListing,
+    SessionOpened,
+    SessionOut,
+    ViewerOut,
+)
+from serve_app.auth import Claims, Role
+from serve_app.viewer import error_of
+
+router = APIRouter()
+
+SessionPath = Annotated[str, "the session's id"]
+_ROWS_MAX = limits.PARTICIPANTS_MAX
+
+
+@router.post("/sessions", status_code=201, tags=["sessions"], summary="Open a session of a quiz")
+async def create_session(
+    body: SessionIn, request: Request, _: Annotated[Claims, Depends(operator)]
+) -> SessionOpened:
+    """The quiz's newest version is pinned; the tokens are for the host and for projectors."""
+    replica = replica_of(request)
+    settings = msgspec.convert(body.settings.model_dump(), SessionSettings)
+    opened = await open_session(replica.pool, replica.directory, QuizId(body.quiz_id), settings)
+    return SessionOpened(
+        session_id=opened.session_id,
+        pin=opened.pin,
+        host_token=replica.tokens.of_session(Role.HOST, opened.session_id, opened.pin),
+        viewer_token=replica.tokens.of_session(Role.VIEWER, opened.session_id, opened.pin),
+    )
+
+
+@router.get("/sessions", tags=["sessions"], summary="List sessions, newest first")
+async def list_sessions(
+    request: Request,
+    _: Annotated[Claims, Depends(operator)],
+    limit: Annotated[int, Query(ge=1, le=limits.LISTING_ROWS_MAX)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> SessionListing:
+    """``next`` is the cursor of the next page, null on the last one."""
+    rows, following = await ResultsReader(replica_of(request).pool).page(limit, cursor)
+    return SessionListing(items=[SessionOut(**row._asdict()) for row in rows], next=following)
+
+
+@router.get("/pins/{pin}", tags=["play"], summary="Find a live session by its PIN")
+async def find_pin(pin: str, request: Request) -> PinInfo:
+    """Anybody may ask; a PIN is no secret."""
+    info = await replica_of(request).directory.by_pin(Pin(pin))
+    return PinInfo(
+        session_id=info.session_id, title=info.title, mode=info.mode, finished=info.finished
+    )
+
+
+@router.post("/pins/{pin}/participants", status_code=201, tags=["play"], summary="Join a session")
+async def join(pin: str, body: JoinIn, request: Request) -> Joined:
+    """The same ``join_key`` is the same participant: sending it again changes nothing."""
+    replica = replica_of(request)
+    info = await replica.directory.by_pin(Pin(pin))
+    reply = await replica.gateway.ask(info.session_id, JoinItem(body.join_key, body.nickname))
+    if isinstance(reply, FaultReply):
+        raise error_of(reply)
+    assert isinstance(reply, JoinedReply)
+    return Joined(
+        session_id=info.session_id,
+        participant_id=reply.participant_id,
+        nickname=reply.nickname,
+        token=replica.tokens.participant(info.session_id, reply.participant_id),
+    )
+
+
+@router.post("/pins/{pin}/viewers", status_code=201, tags=["play"], summary="Watch a session")
+async def watch(pin: str, request: Request) -> ViewerOut:
+    """A token for the scoreboard: it sees what the projector shows."""
+    replica = replica_of(request)
+    info = await replica.directory.by_pin(Pin(pin))
+    token = replica.tokens.of_session(Role.VIEWER, info.session_id, info.pin)
+    return ViewerOut(session_id=info.session_id, token=token)
+
+
+@router.post("/sessions/{session_id}/moves", tags=["host"], summary="Move a session on")
+async def move(session_id: SessionPath, body: MoveIn, request: Request) -> MoveDone:
+    """A repeated ``command_id`` moves nothing and gets the same answer again."""
+    session = SessionId(session_id)
+    member(request, session, Role.HOST)
+    item = MoveItem(
+        body.step,
+        body.phase,
+        OpeningNo(body.opening),
+        body.command_id,
+        body.extra_ms,
+        ParticipantId(body.participant),
+    )
+    reply = await replica_of(request).gateway.ask(session, item)
+    if isinstance(reply, FaultReply):
+        raise error_of(reply)
+    assert isinstance(reply, DoneReply)
+    return MoveDone(command_id=reply.command_id, phase=reply.phase, opening=reply.opening_no)
+
+
+@router.get("/sessions/{session_id}/view", tags=["play"], summary="What everybody sees now")
+async def view(session_id: SessionPath, request: Request) -> Response:
+    """The newest view as a websocket ``snapshot`` message carries it."""
+    session = SessionId(session_id)
+    member(request, session, Role.HOST, Role.VIEWER, Role.PARTICIPANT)
+    data = await replica_of(request).gateway.call(session, "snapshot")
+    if not data:
+        raise Unavailable("the session is not there yet")
+    answer = decode_snapshot(data)
+    body = encode_json(Snapshot(answer.now_ms, answer.view))
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+@router.get("/sessions/{session_id}/scoreboard", tags=["play"], summary="Read the scoreboard")
+async def scoreboard(
+    session_id: SessionPath,
+    request: Request,
+    offset: Annotated[int, Query(ge=0, le=_ROWS_MAX)] = 0,
+    limit: Annotated[int, Query(ge=1, le=_ROWS_MAX)] = 100,
+) -> ScoreboardOut:
+    """From the session's memory while its actor lives, else from the database.
+
+    Closed questions only, so that a score that moves tells nobody the right answer.
+    """
+    session = SessionId(session_id)
+    member(request, session, Role.HOST, Role.VIEWER, Role.PARTICIPANT)
+    replica = replica_of(request)
+    try:
+        rows = await replica.gateway.call(session, "scoreboard", offset, limit)
+        items = [
+            ScoreOut(participant_id=who, nickname=name, points=points, rank=rank)
+            for who, name, points, rank in rows
+        ]
+        return ScoreboardOut(source="memory", items=items)
+    except QuizError as error:
+        if error.code != "session_over":
+            raise
+    stored = await ResultsReader(replica.pool).scoreboard(session, offset, limit)
+    items = [
+        ScoreOut(
+            participant_id=row.participant_id,
+            nickname=row.nickname,
+            points=row.points,
+            rank=row.rank,
+        )
+        for row in stored
+    ]
+    return ScoreboardOut(source="database", items=items)
+
+
+@router.get("/sessions/{session_id}/results", tags=["host"], summary="Results of a finished session")
+async def results(session_id: SessionPath, request: Request) -> Response:
+    """Quiz with its key, scoreboard and every answer, from the database.
+
+    Only after the end: before it they would tell the right answers.
+    """
+    session = SessionId(session_id)
+    member(request, session, Role.HOST)
+    found = await ResultsReader(replica_of(request).pool).results(session)
+    if found.finished_at is None:
+        raise Conflict("the session is not finished yet")
+    return JSONResponse(msgspec.to_builtins(found), headers={"cache-control": "no-store"})
+
+

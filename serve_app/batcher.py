@@ -1,0 +1,181 @@
+"""Group commit at the replica: while one batch of a session is at its actor, the next one gathers.
+
+No timer: a lone item leaves at once. One item's failure, or a client that has gone, never stops the
+others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ray
+
+from actors.directory import Directory
+from engine import limits
+from engine.errors import QuizError, Unavailable
+from engine.ids import SessionId
+from engine.wire import (
+    BatchAnswer,
+    BatchItem,
+    BatchReply,
+    FaultReply,
+    decode_batch_answer,
+    encode_pack,
+)
+
+log = logging.getLogger(__name__)
+
+#: First and longest pause before a batch is sent again, seconds.
+_BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.05, 0.5
+
+
+class _Entry(NamedTuple):
+    item: BatchItem
+    done: Callable[[BatchReply], None]
+
+
+class Batcher:
+    """All items of one session on one replica, on their way to its actor and back."""
+
+    def __init__(self, session_id: SessionId, directory: Directory) -> None:
+        self._session_id = session_id
+        self._directory = directory
+        self._waiting: deque[_Entry] = deque()
+        self._in_flight = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._epoch = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is under way."""
+        return not self._waiting and not self._in_flight
+
+    def submit(self, item: BatchItem, done: Callable[[BatchReply], None]) -> None:
+        """Take an item; ``done`` is called once with its reply, from the loop, never from here."""
+        if len(self._waiting) >= limits.BATCHER_ITEMS_MAX:
+            asyncio.get_running_loop().call_soon(
+                done, FaultReply("overloaded", "too many answers of this session wait here", True)
+            )
+            return
+        self._waiting.append(_Entry(item, done))
+        self._send()
+
+    def _send(self) -> None:
+        while self._waiting and self._in_flight < limits.BATCHES_IN_FLIGHT_MAX:
+            if self._in_flight and len(self._waiting) < limits.BATCH_PIPELINE_ITEMS_MIN:
+                return
+            self._in_flight += 1
+            task = asyncio.get_running_loop().create_task(self._fly())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _fly(self) -> None:
+        # Taken here, a turn of the loop later, so that what arrived in one read goes together.
+        count = min(len(self._waiting), limits.BATCH_ITEMS_MAX)
+        entries = [self._waiting.popleft() for _ in range(count)]
+        try:
+            replies = await self._ask([entry.item for entry in entries]) if entries else []
+        except QuizError as error:
+            replies = [FaultReply(error.code, error.detail, error.retryable)] * count
+        except Exception:
+            log.exception("action=batch_failed session=%s items=%d", self._session_id, count)
+            replies = [FaultReply("internal", "the batch failed; see the server's log", True)] * count
+        finally:
+            self._in_flight -= 1
+        for entry, reply in zip(entries, replies, strict=True):
+            try:
+                entry.done(reply)
+            except Exception:
+                log.exception("action=reply_failed session=%s", self._session_id)
+        self._send()
+
+    async def _ask(self, items: list[BatchItem]) -> list[BatchReply]:
+        """Send a batch until it is answered, or until it is time to tell the clients."""
+        data = encode_pack(items)
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + limits.BATCH_RETRY_MS_MAX / 1000
+        backoff_s = _BACKOFF_S_MIN
+        while True:
+            try:
+                answer = await self._call(data)
+                if answer.epoch >= self._epoch:
+                    self._epoch = answer.epoch
+                    return answer.replies
+                reason = f"a reply of epoch {answer.epoch} after one of {self._epoch}"
+            except Unavailable as error:
+                reason = error.detail
+            self._directory.forget(self._session_id)
+            if loop.time() > give_up:
+                raise Unavailable("the session is away for the moment")
+            log.warning("action=batch_again session=%s reason=%s", self._session_id, reason)
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _BACKOFF_S_MAX)
+
+    async def _call(self, data: bytes) -> BatchAnswer:
+        handle = await self._directory.handle(self._session_id)
+        return decode_batch_answer(await actor_call(handle.submit.remote(data)))
+
+
+async def actor_call(reference: Any) -> Any:  # noqa: ANN401 - what the actor's method returns
+    """Await a call to an actor with a deadline: a paused actor would let it hang for ever.
+
+    Raises:
+        Unavailable: the actor is away, or did not answer; whether the call ran is unknown.
+    """
+    try:
+        return await asyncio.wait_for(reference, limits.ACTOR_CALL_MS_MAX / 1000)
+    except TimeoutError:
+        raise Unavailable("the session's actor does not answer") from None
+    except ray.exceptions.RayError as error:
+        raise Unavailable(f"the session's actor is away: {type(error).__name__}") from error
+
+
+class Gateway:
+    """Every session that this replica talks to."""
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+        self._batchers: dict[SessionId, Batcher] = {}
+
+    def submit(
+        self, session_id: SessionId, item: BatchItem, done: Callable[[BatchReply], None]
+    ) -> None:
+        """Put an item into the session's next batch; ``done`` is called once with its reply."""
+        batcher = self._batchers.get(session_id)
+        if batcher is None:
+            self._sweep()
+            batcher = self._batchers[session_id] = Batcher(session_id, self.directory)
+        batcher.submit(item, done)
+
+    async def ask(self, session_id: SessionId, item: BatchItem) -> BatchReply:
+        """Put an item into the session's next batch and wait for its reply."""
+        future: asyncio.Future[BatchReply] = asyncio.get_running_loop().create_future()
+
+        def done(reply: BatchReply) -> None:
+            if not future.done():  # the client may have gone
+                future.set_result(reply)
+
+        self.submit(session_id, item, done)
+        return await future
+
+    async def call(self, session_id: SessionId, method: str, *args: object) -> Any:  # noqa: ANN401
+        """Call a method of the session's actor once, for rare reads.
+
+        Raises:
+            QuizError: see :meth:`Directory.handle` and :func:`actor_call`.
+        """
+        handle = await self.directory.handle(session_id)
+        try:
+            return await actor_call(getattr(handle, method).remote(*args))
+        except Unavailable:
+            self.directory.forget(session_id)
+            raise
+
+    def _sweep(self) -> None:
+        """Forget sessions that nobody has used lately, before a new one is remembered."""
+        if len(self._batchers) >= limits.SESSIONS_LIVE_MAX:
+            self._batchers = {s: b for s, b in self._batchers.items() if not b.is_idle}

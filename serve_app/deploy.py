@@ -1,0 +1,91 @@
+"""The Serve applications: api, notificator, pages; each scaled on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.schema import LoggingConfig
+from starlette.types import ASGIApp
+
+from actors.settings import Settings
+from actors.supervisor import supervisor
+from engine import limits
+
+#: CPUs that one replica asks for; small, because on one machine all share the same two.
+_REPLICA_CPUS = 0.1
+#: Requests of one HTTP replica that may be under way; each answer waits for its commit.
+_HTTP_ONGOING_MAX = 10_000
+#: Seconds that a replica may take to go; must be longer than Serve's draining period.
+_SHUTDOWN_S = 20.0
+
+
+def _api() -> ASGIApp:
+    from serve_app.api.app import create_api_app  # noqa: PLC0415 - in the replica's process
+
+    return create_api_app()
+
+
+def _notificator() -> ASGIApp:
+    from serve_app.notificator import create_notificator_app  # noqa: PLC0415
+    from serve_app.websocket.uvicorn_picows import install  # noqa: PLC0415
+
+    # Before the replica's server starts: Serve builds the application first (pinned by
+    # tests/integration/test_websocket_layer.py).
+    install()
+    return create_notificator_app()
+
+
+def _pages() -> ASGIApp:
+    from serve_app.pages.app import create_pages_app  # noqa: PLC0415
+
+    return create_pages_app(Settings.from_env().public_url)
+
+
+def application(
+    build: Callable[[], ASGIApp], name: str, replicas: int, ongoing_max: int
+) -> serve.Application:
+    """A Serve application of one deployment around an ASGI application built in the replica."""
+
+    @serve.deployment(
+        name=name,
+        num_replicas=replicas,
+        max_ongoing_requests=ongoing_max,
+        graceful_shutdown_timeout_s=_SHUTDOWN_S,
+        ray_actor_options={"num_cpus": _REPLICA_CPUS},
+        logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
+    )
+    @serve.ingress(build)
+    class Service:
+        pass
+
+    bound: serve.Application = Service.bind()
+    return bound
+
+
+def deploy(settings: Settings) -> None:
+    """Run the supervisor and the applications; return when all are healthy."""
+    ray.get(supervisor(settings.ray_namespace).statistics.remote())
+    targets: list[tuple[str, str, Callable[[], ASGIApp], int, int]] = [
+        ("api", "/api", _api, settings.api_replicas, _HTTP_ONGOING_MAX),
+        # A websocket holds one of these for its whole life; our own limit, with a close code of
+        # its own, lies below.
+        (
+            "notificator",
+            "/ws",
+            _notificator,
+            settings.notificator_replicas,
+            2 * limits.CONNECTIONS_PER_REPLICA_MAX,
+        ),
+        ("pages", "/", _pages, settings.pages_replicas, _HTTP_ONGOING_MAX),
+    ]
+    run: Any = serve.run_many
+    run(
+        [
+            serve.RunTarget(application(build, name, replicas, ongoing), name=name, route_prefix=prefix)
+            for name, prefix, build, replicas, ongoing in targets
+        ],
+        wait_for_applications_running=True,
+    )

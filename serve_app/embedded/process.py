@@ -1,0 +1,128 @@
+"""Child processes: with a log file, dying with us, and none left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from serve_app.embedded.errors import StartError
+
+_PR_SET_PDEATHSIG = 1
+_LOG_LINES_SHOWN = 5
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class ChildProcess:
+    """Runs a server; its output goes to a file.
+
+    The kernel sends it ``end_signal`` when the thread that made it ends, however it ends: make it
+    in a thread that lives as long as the server shall. It gets a process group of its own, so that
+    Ctrl-C in the terminal reaches it through :meth:`stop` only.
+
+    Args:
+        name: for messages to people.
+        command: program and arguments.
+        log: its output is appended here.
+        end_signal: asks it to end.
+        user: a system user to run as, when we are root.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        log: Path,
+        *,
+        end_signal: signal.Signals,
+        user: str | None = None,
+    ) -> None:
+        self.name = name
+        self._log = log
+        self._end_signal = end_signal
+        with log.open("ab") as out:
+            self._log_start = out.tell()
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=[] if user is not None else None,
+                # After the change of user, which would clear it. One system call, no lock taken.
+                preexec_fn=self._die_with_parent,  # noqa: PLW1509
+                cwd="/",
+            )
+
+    def _die_with_parent(self) -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, self._end_signal)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def require_alive(self) -> None:
+        """Return when it runs.
+
+        Raises:
+            StartError: it has ended; the message shows the end of its log.
+        """
+        if self._process.poll() is None:
+            return
+        with self._log.open("rb") as file:
+            file.seek(self._log_start)
+            said = file.read().decode(errors="replace").strip()
+        hint = "; the disk is full, make room" if "No space left" in said else ""
+        tail = " | ".join(said.splitlines()[-_LOG_LINES_SHOWN:])
+        raise StartError(f"{self.name} ended while starting{hint}. It said: {tail} ({self._log})")
+
+    def stop(self, patience_s: float) -> None:
+        """Ask it to end, wait, then kill it."""
+        if self._process.poll() is not None:
+            return
+        self._process.send_signal(self._end_signal)
+        try:
+            self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def descendants() -> list[psutil.Process]:
+    """Every process that we, or a process of ours, has started and that still runs."""
+    return psutil.Process().children(recursive=True)
+
+
+def end_all(processes: Iterable[psutil.Process], patience_s: float) -> None:
+    """Wait for processes to end by themselves, then kill those that are left."""
+    left = [process for process in processes if not _is_gone(process)]
+    _, alive = psutil.wait_procs(left, timeout=patience_s)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=patience_s)
+
+
+def running_in(folder: Path, name: str) -> list[psutil.Process]:
+    """Processes of that name whose working directory is ``folder``."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        with suppress(psutil.Error):
+            if process.info["name"] == name and process.cwd() == str(folder):
+                found.append(process)
+    return found
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE
+    return True

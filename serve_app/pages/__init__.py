@@ -1,0 +1,1 @@
+"""The pages: host console, play, projector, library."""

@@ -1,0 +1,55 @@
+"""What every replica of a service holds: settings, tokens, database pool, gateway, metrics."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from actors.directory import Directory
+from actors.postgres import create_pool
+from actors.settings import Settings
+from engine.ids import SessionId
+from engine.model import Mode
+from migrations import check_schema
+from serve_app.auth import Tokens
+from serve_app.batcher import Gateway
+
+#: Connections of one replica to the database: look-ups and reads only, never one per answer.
+_POOL_SIZE = 8
+_MODES_REMEMBERED_MAX = 10_000
+
+
+class Replica:
+    """The parts that services share; made once per process."""
+
+    def __init__(self, settings: Settings, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self.settings = settings
+        self.pool = pool
+        self.tokens = Tokens(settings.secret)
+        self.directory = Directory(pool, settings.ray_namespace)
+        self.gateway = Gateway(self.directory)
+        self._modes: dict[SessionId, Mode] = {}
+
+    @classmethod
+    async def create(cls) -> Replica:
+        """Read the environment, check the schema, open the pool.
+
+        Raises:
+            SettingsError, SchemaMismatch: the service must not start.
+        """
+        settings = Settings.from_env()
+        await check_schema(settings.database_url)
+        return cls(settings, await create_pool(settings.database_url, _POOL_SIZE))
+
+    async def mode_of(self, session_id: SessionId) -> Mode:
+        """Whether a session is live or self-paced; looked up once, it never changes."""
+        mode = self._modes.get(session_id)
+        if mode is None:
+            mode = Mode((await self.directory.by_id(session_id)).mode)
+            if len(self._modes) >= _MODES_REMEMBERED_MAX:
+                self._modes.clear()
+            self._modes[session_id] = mode
+        return mode
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.pool.close()

@@ -1,0 +1,331 @@
+"""One socket of the Notificator: what it says, what it is told. Callbacks only, no coroutine waits.
+
+Order of a life: hello -> welcome -> answers, moves, pings and their replies, frames in between ->
+a close with a named code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from engine import limits
+from engine.errors import Conflict, Malformed, QuizError, TooMany, Unauthorized
+from engine.ids import OpeningNo, ParticipantId
+from engine.model import Mode
+from engine.wire import (
+    PROTOCOL_VERSION,
+    Answer,
+    AnswerItem,
+    Ask,
+    BatchReply,
+    DoneMessage,
+    DoneReply,
+    FaultReply,
+    Hello,
+    HelloItem,
+    HelloReply,
+    HostMove,
+    MoveItem,
+    Ping,
+    Pong,
+    QuestionMessage,
+    ReceiptReply,
+    Welcome,
+    You,
+    decode_client_message,
+    encode_json,
+    fault_of,
+    mask_of,
+    receipt_of,
+)
+from serve_app.auth import Claims, Role, Tokens
+from serve_app.batcher import Gateway
+from serve_app.errors import CLOSE_CODES
+from serve_app.hub import Hub, Room
+from serve_app.websocket.connection import Connection
+
+log = logging.getLogger(__name__)
+
+_HELLO_ROLES = (Role.PARTICIPANT, Role.HOST, Role.VIEWER)
+
+
+class Viewer:
+    """Implements :class:`serve_app.websocket.connection.ConnectionListener` and ``hub.Viewer``."""
+
+    def __init__(self, hub: Hub, gateway: Gateway, tokens: Tokens, counted: Callable[[str], None]):
+        self._hub = hub
+        self._gateway = gateway
+        self._tokens = tokens
+        self._counted = counted
+        self._connection: Connection | None = None
+        self._claims: Claims | None = None
+        self._room: Room | None = None
+        self._entering: asyncio.Task[None] | None = None
+        self._hello_timer: asyncio.TimerHandle | None = None
+        self._slow_timer: asyncio.TimerHandle | None = None
+        self._faults = 0
+        self._pending = 0
+        #: Self-paced play: when each question was written to this socket.
+        self._asked_ns: dict[int, int] = {}
+        # A bucket of messages, filled MESSAGES_PER_S_MAX times a second.
+        self._bucket = float(limits.MESSAGES_BURST_MAX)
+        self._bucket_at = time.monotonic()
+        self.participant_id = ParticipantId(0)
+        self.attached_ns = 0
+        self.is_slow = False
+
+    # --- the connection's callbacks -----------------------------------------------------------------
+
+    def on_open(self, connection: Connection) -> None:
+        """Wait for hello, but not for ever."""
+        self._connection = connection
+        self._hello_timer = asyncio.get_running_loop().call_later(
+            limits.HELLO_MS_MAX / 1000, self.close_as, "hello_expected"
+        )
+
+    def on_text(self, _connection: Connection, payload: bytes) -> None:
+        """Handle one message; a fault is told and, when there are too many, ends the socket."""
+        try:
+            self._admit()
+            message = decode_client_message(payload)
+            if type(message) is Answer:
+                self._answer(message)
+            else:
+                self._other(message)
+        except QuizError as error:
+            self._refuse(error)
+
+    def on_close(self, _connection: Connection, code: int) -> None:
+        """Leave the room; what was submitted goes on without the client."""
+        for timer in (self._hello_timer, self._slow_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._entering is not None:
+            self._entering.cancel()
+        if self._room is not None:
+            self._hub.leave(self._room, self)
+            self._room = None
+        self._connection = None
+        self._counted(f"closed_{code}")
+
+    def on_unwritable(self, _connection: Connection) -> None:
+        """Its buffer is full: leave it out of the frames, and close it if that lasts."""
+        self.is_slow = True
+        self._slow_timer = asyncio.get_running_loop().call_later(
+            limits.SLOW_MS_MAX / 1000, self.close_as, "slow_consumer"
+        )
+
+    def on_writable(self, _connection: Connection) -> None:
+        """It has caught up: the newest view instead of all that it missed."""
+        self.is_slow = False
+        if self._slow_timer is not None:
+            self._slow_timer.cancel()
+            self._slow_timer = None
+        if self._room is not None and self._room.view is not None:
+            self.send_text(self._room.snapshot())
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def send_text(self, payload: bytes) -> None:
+        """Write one message; a slow socket is left out and gets a snapshot later."""
+        if self._connection is not None and not self.is_slow:
+            self._connection.send_text(payload)
+
+    def _reply(self, payload: bytes) -> None:
+        """Write a reply: unlike a frame it is sent to slow sockets too (they are few and small)."""
+        if self._connection is not None:
+            self._connection.send_text(payload)
+
+    def close_as(self, name: str) -> None:
+        """Close with a named code of :data:`serve_app.errors.CLOSE_CODES`."""
+        if self._connection is not None:
+            self._connection.close(CLOSE_CODES[name].code, name)
+
+    # --- what the client says -----------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        now = time.monotonic()
+        self._bucket = min(
+            limits.MESSAGES_BURST_MAX,
+            self._bucket + (now - self._bucket_at) * limits.MESSAGES_PER_S_MAX,
+        )
+        self._bucket_at = now
+        if self._bucket < 1:
+            raise TooMany(f"messages: at most {limits.MESSAGES_PER_S_MAX} a second are allowed")
+        self._bucket -= 1
+
+    def _refuse(self, error: QuizError, **about: Any) -> None:  # noqa: ANN401
+        self._counted(error.code)
+        self._reply(
+            encode_json(fault_of(error.code, error.detail, retryable=error.retryable, **about))
+        )
+        if not isinstance(error, Malformed | TooMany | Unauthorized):
+            return
+        self._faults += 1
+        if self._faults >= limits.FAULTS_PER_SOCKET_MAX:
+            self.close_as("too_many_faults")
+
+    def _other(self, message: object) -> None:
+        if isinstance(message, Ping):
+            self._reply(encode_json(Pong(message.n)))
+        elif isinstance(message, Hello):
+            self._hello(message)
+        elif isinstance(message, HostMove):
+            self._move(message)
+        elif isinstance(message, Ask):
+            self._ask(message)
+
+    def _hello(self, message: Hello) -> None:
+        if self._claims is not None:
+            raise Conflict("hello was already said on this websocket", "hello_twice")
+        try:
+            self._claims = self._tokens.check(message.token, *_HELLO_ROLES)
+        except Unauthorized as error:
+            self._refuse(error)
+            self.close_as("unauthorized")
+            return
+        if self._claims.role is Role.PARTICIPANT:
+            self.participant_id = self._claims.participant_id
+        self._entering = asyncio.get_running_loop().create_task(self._enter(message, self._claims))
+
+    async def _enter(self, message: Hello, claims: Claims) -> None:
+        try:
+            you = await self._place(claims)
+            self._room = await self._hub.enter(claims.session_id, self)
+        except QuizError as error:
+            self._refuse(error)
+            if error.code in ("removed", "session_over", "unauthorized"):
+                self.close_as(error.code)
+            elif error.code == "not_found":
+                self.close_as("unauthorized")
+            else:
+                # Let it come back: what is away now will be back.
+                self.close_as("restart")
+            return
+        if self._connection is None:  # it left while the room was opened
+            self._hub.leave(self._room, self)
+            self._room = None
+            return
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
+        view = self._room.view
+        assert view is not None
+        is_known = (message.epoch, message.version) == (view.epoch, view.version)
+        self._reply(
+            encode_json(
+                Welcome(
+                    PROTOCOL_VERSION,
+                    claims.role.value,
+                    self._room.now_ms(),
+                    view=None if is_known else view,
+                    you=you,
+                )
+            )
+        )
+
+    async def _place(self, claims: Claims) -> You | None:
+        if claims.role is not Role.PARTICIPANT:
+            return None
+        reply = await self._gateway.ask(claims.session_id, HelloItem(claims.participant_id))
+        if isinstance(reply, FaultReply):
+            raise error_of(reply)
+        assert isinstance(reply, HelloReply)
+        return reply.you
+
+    def _entered(self, *roles: Role) -> Room:
+        if self._room is None or self._claims is None:
+            raise Malformed("the first message must be hello, and welcome must have come", "hello_expected")
+        if self._claims.role not in roles:
+            raise Unauthorized(f"token: its role is {self._claims.role}; allowed here: {', '.join(roles)}")
+        return self._room
+
+    def _answer(self, message: Answer) -> None:
+        room = self._entered(Role.PARTICIPANT)
+        opening_no = OpeningNo(message.opening)
+        if self._pending >= limits.SOCKET_PENDING_MAX:
+            raise TooMany(f"answers: {limits.SOCKET_PENDING_MAX} of them wait for their receipt")
+        self._pending += 1
+        key = (opening_no, self.participant_id)
+        elapsed_ms = room.first_elapsed_ms.get(key)
+        if elapsed_ms is None:
+            elapsed_ms = self._elapsed_ms(room, opening_no)
+        item = AnswerItem(
+            self.participant_id, opening_no, mask_of(message.choices), message.text, elapsed_ms
+        )
+
+        def done(reply: BatchReply) -> None:
+            self._pending -= 1
+            if type(reply) is ReceiptReply:
+                room.first_elapsed_ms.pop(key, None)
+                assert room.view is not None
+                self._reply(encode_json(receipt_of(reply, room.view.mode)))
+                return
+            assert isinstance(reply, FaultReply)
+            if reply.retryable:
+                room.first_elapsed_ms[key] = elapsed_ms
+            self._refuse(error_of(reply), opening=opening_no)
+
+        self._gateway.submit(room.session_id, item, done)
+
+    def _elapsed_ms(self, room: Room, opening_no: OpeningNo) -> int:
+        if room.view is not None and room.view.mode is Mode.SELF_PACED:
+            asked_ns = self._asked_ns.pop(opening_no, None)
+            return -1 if asked_ns is None else (time.monotonic_ns() - asked_ns) // 1_000_000
+        return room.elapsed_ms(self, opening_no)
+
+    def _ask(self, message: Ask) -> None:
+        room = self._entered(Role.PARTICIPANT, Role.HOST, Role.VIEWER)
+        question = room.questions.get(OpeningNo(message.opening))
+        if question is None:
+            self._refuse(
+                Conflict(
+                    f"opening: {message.opening} cannot be asked for; "
+                    f"1 to {len(room.questions)} are open in self-paced play",
+                    "not_open",
+                ),
+                opening=message.opening,
+            )
+            return
+        self._reply(encode_json(QuestionMessage(question)))
+        self._asked_ns.setdefault(message.opening, time.monotonic_ns())
+
+    def _move(self, message: HostMove) -> None:
+        room = self._entered(Role.HOST)
+        item = move_item(message)
+
+        def done(reply: BatchReply) -> None:
+            if isinstance(reply, DoneReply):
+                self._reply(
+                    encode_json(DoneMessage(reply.command_id, reply.phase, reply.opening_no))
+                )
+                return
+            assert isinstance(reply, FaultReply)
+            self._refuse(error_of(reply), command_id=message.command_id)
+
+        self._gateway.submit(room.session_id, item, done)
+
+
+def move_item(message: HostMove) -> MoveItem:
+    """A host's message as the actor takes it."""
+    return MoveItem(
+        message.step,
+        message.phase,
+        OpeningNo(message.opening),
+        message.command_id,
+        message.extra_ms,
+        ParticipantId(message.participant),
+    )
+
+
+def error_of(reply: FaultReply) -> QuizError:
+    """The error that an actor's refusal stands for."""
+    kind = _Retryable if reply.retryable else QuizError
+    return kind(reply.detail, reply.code)
+
+
+class _Retryable(QuizError):
+    retryable = True
