@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import asyncpg
@@ -55,16 +55,23 @@ class QuizLibrary:
             raise _missing(quiz_id)
         return _row(rows[0])
 
-    async def get(self, quiz_id: QuizId) -> tuple[QuizRow, Quiz]:
-        """A quiz's newest version.
+    async def get(self, quiz_id: QuizId, version: int | None = None) -> tuple[QuizRow, Quiz]:
+        """A quiz's newest version, or the one that is named.
+
+        An older version's row has that version's title and number of questions.
 
         Raises:
-            NotFound: there is no such quiz.
+            NotFound: there is no such quiz, or no such version of it.
         """
-        rows = await self._fetch("get_quiz", quiz_id)
+        if version is None:
+            rows = await self._fetch("get_quiz", quiz_id)
+        else:
+            rows = await self._fetch("get_quiz_version", quiz_id, version)
         if not rows:
             raise _missing(quiz_id)
-        return _row(rows[0]), _decoder.decode(rows[0]["body"])
+        quiz = _decoder.decode(rows[0]["body"])
+        row = _row(rows[0])
+        return row._replace(title=quiz.title, question_count=len(quiz.questions)), quiz
 
     async def page(self, rows: int, cursor: str | None) -> tuple[list[QuizRow], str | None]:
         """One page of the library, newest first, and the cursor of the next one (None: the last).
@@ -97,7 +104,7 @@ class QuizLibrary:
         except AWAY as error:
             raise Unavailable(f"the database is away: {error!r}") from error
         except asyncpg.DataError:
-            # The only argument that a client names is an id.
+            # The only arguments that a client names and nobody has checked are ids and versions.
             raise NotFound(f"quiz: {args[0]} does not exist") from None
 
 
@@ -130,6 +137,8 @@ def parse_cursor(cursor: str | None) -> tuple[datetime | None, str | None]:
         return None, None
     try:
         at, _, row_id = cursor.partition("~")
-        return datetime.fromisoformat(at), str(uuid.UUID(row_id))
-    except ValueError:
+        # Without an offset it would be read in this machine's time zone; ours always have one.
+        created_at = datetime.fromisoformat(at).astimezone(UTC)
+        return created_at, str(uuid.UUID(row_id))
+    except (ValueError, OverflowError):
         raise Malformed("cursor: it is not one that a listing has given") from None

@@ -130,6 +130,12 @@ SELECT q.quiz_id, q.title, q.question_count, q.version, q.created_at, v.body
 FROM quizzes AS q JOIN quiz_versions AS v USING (quiz_id, version)
 WHERE q.quiz_id = $1 AND q.deleted_at IS NULL;
 
+-- name: get_quiz_version
+-- One earlier state of a quiz, with the listing's row of its newest.
+SELECT q.quiz_id, q.title, q.question_count, v.version, q.created_at, v.body
+FROM quizzes AS q JOIN quiz_versions AS v USING (quiz_id)
+WHERE q.quiz_id = $1 AND v.version = $2 AND q.deleted_at IS NULL;
+
 -- name: list_quizzes
 -- A page of the library, newest first, behind the row that the cursor names (null: the first page).
 SELECT quiz_id, title, question_count, version, created_at
@@ -170,6 +176,20 @@ SELECT participant_id, nickname, points, rank() OVER (ORDER BY points DESC)::int
 FROM totals
 ORDER BY points DESC, participant_id
 OFFSET $2 LIMIT $3;
+
+-- name: result_participants
+-- Everybody who ever joined, in the order of joining; the removed too, because their answers stay.
+WITH removed AS (
+    SELECT (event::jsonb ->> 'participant_id')::int AS participant_id
+    FROM session_events
+    WHERE session_id = $1 AND event::jsonb ->> 'type' = 'removed'
+)
+SELECT participant_id, nickname, participant_id IN (SELECT participant_id FROM removed) AS removed
+FROM participants WHERE session_id = $1
+ORDER BY participant_id;
+
+-- name: result_answers_count
+SELECT count(*) AS answers FROM answers WHERE session_id = $1;
 
 -- name: result_answers
 SELECT opening_no, participant_id, question_index, choice_mask, text, elapsed_ms, correct, points

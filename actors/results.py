@@ -1,7 +1,9 @@
-"""Results from the tables alone: what a session's memory is checked against, and what outlives it."""
+"""Results from the tables alone: what a session's memory is checked against, what outlives it."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -11,9 +13,10 @@ import msgspec
 from actors.library import make_cursor, parse_cursor
 from actors.postgres import AWAY
 from actors.sql import queries
+from engine import limits
 from engine.errors import NotFound, Unavailable
 from engine.ids import SessionId
-from engine.model import Quiz, SessionSettings
+from engine.model import QuestionKind, Quiz, SessionSettings
 from engine.wire import choices_of
 
 _quiz_decoder = msgspec.json.Decoder(Quiz)
@@ -31,6 +34,14 @@ class ResultRow(msgspec.Struct, frozen=True):
     correct: int
 
 
+class ParticipantRow(msgspec.Struct, frozen=True):
+    """Somebody who joined. The removed stand on no scoreboard, but their answers were given."""
+
+    participant_id: int
+    nickname: str
+    removed: bool
+
+
 class AnswerRow(msgspec.Struct, frozen=True):
     """One stored answer."""
 
@@ -44,6 +55,20 @@ class AnswerRow(msgspec.Struct, frozen=True):
     points: int
 
 
+class OpeningSummary(msgspec.Struct, frozen=True):
+    """How one opening was answered; openings without an answer are left out.
+
+    ``distribution`` counts the answers that picked each choice; for a typed question it is
+    [right, wrong].
+    """
+
+    opening: int
+    question_index: int
+    answered: int
+    correct: int
+    distribution: tuple[int, ...]
+
+
 class SessionResults(msgspec.Struct, frozen=True):
     """Everything about a session that was played."""
 
@@ -55,6 +80,8 @@ class SessionResults(msgspec.Struct, frozen=True):
     settings: SessionSettings
     quiz: Quiz
     scoreboard: list[ResultRow]
+    participants: list[ParticipantRow]
+    openings: list[OpeningSummary]
     answers: list[AnswerRow]
 
 
@@ -70,24 +97,37 @@ class SessionRow(NamedTuple):
 
 
 class ResultsReader:
-    """Every method raises Unavailable while the database is away, NotFound for unknown sessions."""
+    """Every method raises Unavailable while the database is away, NotFound for an unusable id."""
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
 
     async def scoreboard(self, session_id: SessionId, offset: int, rows: int) -> list[ResultRow]:
-        """Rows of the scoreboard, best first."""
+        """Rows of the scoreboard, best first; of a session that nobody joined, none.
+
+        Every stored answer counts, so it agrees with the session's memory once no question is open.
+        """
         found = await self._fetch("result_scoreboard", session_id, offset, rows)
         return [ResultRow(**dict(row)) for row in found]
 
+    async def answers_count(self, session_id: SessionId) -> int:
+        """How many answers are stored."""
+        found = await self._fetch("result_answers_count", session_id)
+        return int(found[0]["answers"])
+
     async def results(self, session_id: SessionId) -> SessionResults:
-        """The whole session, with its quiz (key included) and every answer."""
+        """The whole session, with its quiz (key included) and every answer.
+
+        Raises:
+            NotFound: there is no such session.
+        """
         found = await self._fetch("result_session", session_id)
         if not found:
             raise NotFound(f"session: {session_id} does not exist")
         session = found[0]
         quiz = _quiz_decoder.decode(session["body"])
-        answers = await self._fetch("result_answers", session_id)
+        people = await self._fetch("result_participants", session_id)
+        answers = [_answer(row) for row in await self._fetch("result_answers", session_id)]
         return SessionResults(
             session_id=session_id,
             title=quiz.title,
@@ -96,20 +136,10 @@ class ResultsReader:
             cancelled=session["cancelled"],
             settings=_settings_decoder.decode(session["settings"]),
             quiz=quiz,
-            scoreboard=await self.scoreboard(session_id, 0, 1_000_000),
-            answers=[
-                AnswerRow(
-                    opening=row["opening_no"],
-                    question_index=row["question_index"],
-                    participant_id=row["participant_id"],
-                    choices=choices_of(row["choice_mask"]),
-                    text=row["text"],
-                    elapsed_ms=row["elapsed_ms"],
-                    correct=row["correct"],
-                    points=row["points"],
-                )
-                for row in answers
-            ],
+            scoreboard=await self.scoreboard(session_id, 0, limits.PARTICIPANTS_MAX),
+            participants=[ParticipantRow(**dict(row)) for row in people],
+            openings=summarize(quiz, answers),
+            answers=answers,
         )
 
     async def page(self, rows: int, cursor: str | None) -> tuple[list[SessionRow], str | None]:
@@ -136,3 +166,43 @@ class ResultsReader:
             raise Unavailable(f"the database is away: {error!r}") from error
         except asyncpg.DataError:
             raise NotFound(f"session: {args[0]} does not exist") from None
+
+
+def summarize(quiz: Quiz, answers: Iterable[AnswerRow]) -> list[OpeningSummary]:
+    """How each opening was answered, in the order of openings."""
+    by_opening: dict[int, list[AnswerRow]] = defaultdict(list)
+    for answer in answers:
+        by_opening[answer.opening].append(answer)
+    return [_summary(quiz, by_opening[opening]) for opening in sorted(by_opening)]
+
+
+def _summary(quiz: Quiz, answers: list[AnswerRow]) -> OpeningSummary:
+    question = quiz.questions[answers[0].question_index]
+    correct = sum(answer.correct for answer in answers)
+    if question.kind is QuestionKind.TYPED:
+        distribution: tuple[int, ...] = (correct, len(answers) - correct)
+    else:
+        distribution = tuple(
+            sum(index in answer.choices for answer in answers)
+            for index in range(len(question.choices))
+        )
+    return OpeningSummary(
+        opening=answers[0].opening,
+        question_index=answers[0].question_index,
+        answered=len(answers),
+        correct=correct,
+        distribution=distribution,
+    )
+
+
+def _answer(row: asyncpg.Record) -> AnswerRow:
+    return AnswerRow(
+        opening=row["opening_no"],
+        question_index=row["question_index"],
+        participant_id=row["participant_id"],
+        choices=choices_of(row["choice_mask"]),
+        text=row["text"],
+        elapsed_ms=row["elapsed_ms"],
+        correct=row["correct"],
+        points=row["points"],
+    )

@@ -92,6 +92,12 @@ class SessionHost:
         self._clock = clock
         self._publisher = publisher
         self._on_over = on_over
+        interval_ms = (
+            limits.SELF_PACED_FRAME_INTERVAL_MS
+            if state.settings.mode is Mode.SELF_PACED
+            else limits.FRAME_INTERVAL_MS
+        )
+        self._frame_interval_s = interval_ms / 1000
         self._pending = Pending()
         self._outbox = Outbox(checkpoint_log, next_seq, self._stored, on_failed)
         self._loop = asyncio.get_running_loop()
@@ -353,9 +359,7 @@ class SessionHost:
             self._tell_when_over()
             return
         if self._frame_timer is None:
-            self._frame_timer = self._loop.call_later(
-                limits.FRAME_INTERVAL_MS / 1000, self._publish
-            )
+            self._frame_timer = self._loop.call_later(self._frame_interval_s, self._publish)
         if (
             state.phase is Phase.QUESTION_OPEN
             and state.settings.close_when_all_answered

@@ -21,8 +21,10 @@ class Settings(BaseSettings):
 
     database_url: str = Field(description="the PostgreSQL primary")
     redis_url: str = Field(description="Redis or Valkey: frames travel here")
-    secret: str = Field(min_length=32, description="signs the tokens")
-    public_url: str = Field(description="what participants type or scan, without a slash at the end")
+    secret: str = Field(min_length=32, repr=False, description="signs the tokens")
+    public_url: str = Field(
+        description="what participants type or scan, without a slash at the end"
+    )
     ray_namespace: str = "rayquiz"
     warm_pool_size: Annotated[int, Field(ge=0, le=100)] = 1
     api_replicas: _Replicas = 1
@@ -37,7 +39,7 @@ class Settings(BaseSettings):
             SettingsError: a variable is missing or out of bounds; the message names each.
         """
         try:
-            return cls()  # type: ignore[call-arg]  # the fields come from the environment
+            return cls()
         except ValidationError as error:
             lines = [
                 f"RAYQUIZ_{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in error.errors()

@@ -126,6 +126,9 @@ TOKEN_LIFE_S: Final = 12 * 3_600
 
 #: At most one scoreboard frame per session and tick.
 FRAME_INTERVAL_MS: Final = 100
+#: The same in self-paced play, where the scoreboard moves with every answer for as long as it
+#: lasts: each participant would otherwise get ten frames for every answer of its own.
+SELF_PACED_FRAME_INTERVAL_MS: Final = 1_000
 #: ``(epoch, version)`` is repeated so often, so that a lost last frame is noticed.
 BEAT_INTERVAL_MS: Final = 1_000
 #: Silence on a session's channel after which a replica asks the actor for a snapshot.

@@ -1,14 +1,17 @@
 """From stored records back to a state, whatever order the records come in.
 
 The law, tested with Hypothesis: folding the events in the order in which they happened gives the
-same state as :func:`restore` over the stored records.
+same :func:`snapshot` as :func:`restore` over the stored records.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
+
+import msgspec
 
 from engine.events import AnswerAccepted, Joined, Opened, PhaseEvent, SelfPacedOpened
 from engine.ids import OpeningNo, SessionId
@@ -27,7 +30,9 @@ def restore(
     """Fold stored records into a state.
 
     Args:
-        session_id, quiz, settings: what the session was created with.
+        session_id: the session's own id.
+        quiz: the version that the session has pinned.
+        settings: what the session was created with.
         joined: every participant, in any order; folded first, by id. A participant who was not
             there yet when a question closed has 0 points and no answer either way.
         phase_events: in the order of their ``seq``.
@@ -58,25 +63,48 @@ def _fold(state: SessionState, answers: Iterable[AnswerAccepted]) -> None:
 
 
 def snapshot(state: SessionState) -> dict[str, Any]:
-    """Everything in a state as plain data in a fixed order, for comparison."""
+    """Everything in a state that outlives its actor, as plain data in a fixed order.
+
+    Left out is what only decorates the next frame: ``gained`` and ``rank_before``, which in
+    self-paced play and for late joiners depend on the order of arrival.
+    """
     return {
         "session_id": state.session_id,
         "phase": state.phase.value,
         "current_no": state.current_no,
         "next_participant_id": state.next_participant_id,
         "participants": [
-            (p.participant_id, p.nickname, p.join_key, p.points, p.streak)
-            + (p.correct_count, p.removed)
-            for _, p in sorted(state.participants.items())
+            (
+                person.participant_id,
+                person.nickname,
+                person.join_key,
+                person.points,
+                person.streak,
+                person.correct_count,
+                person.removed,
+            )
+            for _, person in sorted(state.participants.items())
         ],
+        "by_join_key": sorted(state.by_join_key.items()),
         "nicknames": sorted(state.nicknames.items()),
         "openings": [
-            (o.opening_no, o.question_index, o.opened_ms, o.closes_ms, o.closed)
-            + (sorted(o.answers.values(), key=lambda a: a.participant_id),)
-            for _, o in sorted(state.openings.items())
+            (
+                opening.opening_no,
+                opening.question_index,
+                opening.opened_ms,
+                opening.closes_ms,
+                opening.closed,
+                sorted(opening.answers.values(), key=lambda answer: answer.participant_id),
+            )
+            for _, opening in sorted(state.openings.items())
         ],
         "scoreboard": list(state.scoreboard.ranked()),
-        "commands_done": sorted(state.commands_done),
+        "commands_done": [
+            state.commands_done[command_id] for command_id in sorted(state.commands_done)
+        ],
     }
 
 
+def state_digest(state: SessionState) -> str:
+    """A short fingerprint of :func:`snapshot`: equal states have equal digests (16 hex digits)."""
+    return hashlib.sha256(msgspec.json.encode(snapshot(state))).hexdigest()[:16]

@@ -115,13 +115,13 @@ class ToClient(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True
 class Receipt(ToClient, tag="receipt", gc=False):
     """An answer is stored, for good. In self-paced play it says at once what it was worth.
 
-    Example: {"type":"receipt","opening":3,"choices":[1],"elapsed_ms":2140}
+    Example: {"type":"receipt","opening":3,"elapsed_ms":2140,"choices":[1]}
     """
 
     opening: int
+    elapsed_ms: int
     choices: tuple[int, ...] = ()
     text: str = ""
-    elapsed_ms: int = 0
     correct: bool | None = None
     points: int | None = None
 
@@ -444,18 +444,15 @@ _CHOICES: Final = tuple(
 
 def receipt_of(answer: AnswerAccepted | ReceiptReply, mode: Mode) -> Receipt:
     """The receipt of a stored answer; computed from stored fields only, so a repeat gets the same."""
-    if mode is Mode.SELF_PACED:
-        return Receipt(
-            answer.opening_no,
-            choices_of(answer.choice_mask),
-            answer.text,
-            answer.elapsed_ms,
-            answer.correct,
-            answer.points,
-        )
-    return Receipt(
-        answer.opening_no, choices_of(answer.choice_mask), answer.text, answer.elapsed_ms
+    receipt = (
+        answer.opening_no,
+        answer.elapsed_ms,
+        choices_of(answer.choice_mask),
+        answer.text,
     )
+    if mode is Mode.SELF_PACED:
+        return Receipt(*receipt, answer.correct, answer.points)
+    return Receipt(*receipt)
 
 
 def fault_of(code: str, detail: str, *, retryable: bool, **about: Any) -> Fault:  # noqa: ANN401

@@ -1,6 +1,7 @@
-"""The Migrator: plain SQL up and down, run before the services start. ``python -m migrations``."""
+"""The Migrator: plain SQL up and down, run before the services start. ``rayquiz migrate``."""
 
 from migrations.migrator import (
+    Migration,
     MigrationError,
     MigrationStatus,
     Migrator,
@@ -8,4 +9,11 @@ from migrations.migrator import (
     check_schema,
 )
 
-__all__ = ["MigrationError", "MigrationStatus", "Migrator", "SchemaMismatch", "check_schema"]
+__all__ = [
+    "Migration",
+    "MigrationError",
+    "MigrationStatus",
+    "Migrator",
+    "SchemaMismatch",
+    "check_schema",
+]

@@ -117,8 +117,10 @@ class Migrator:
                 done.append(migration)
         return done
 
-    async def down(self, to: int) -> list[Migration]:
+    async def down(self, to: int | None = None) -> list[Migration]:
         """Undo every step above version ``to`` (0: all), newest first; return what was undone.
+
+        Without ``to``, the newest step alone.
 
         Raises:
             MigrationError: as for :meth:`up`.
@@ -127,6 +129,8 @@ class Migrator:
         async with self._locked() as connection:
             applied = await self._applied(connection)
             self._compare(applied)
+            if to is None:
+                to = max(applied, default=0) - 1
             for migration in reversed(self._migrations):
                 if migration.version > to and migration.version in applied:
                     await self._run(connection, migration, migration.down, is_up=False)
@@ -146,7 +150,7 @@ class Migrator:
             for m in self._migrations
         ]
         lines += [
-            MigrationStatus(version, name, True, "this program does not know it")
+            MigrationStatus(version, name, applied=True, problem="this program does not know it")
             for version, (name, _) in sorted(applied.items())
             if version not in known
         ]
@@ -166,7 +170,7 @@ class Migrator:
                 await connection.execute(sql)
                 if is_up:
                     await connection.execute(
-                        "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+                        "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1,$2,$3)",
                         migration.version,
                         migration.name,
                         migration.checksum,
@@ -176,7 +180,9 @@ class Migrator:
                         "DELETE FROM schema_migrations WHERE version = $1", migration.version
                     )
         except asyncpg.PostgresError as error:
-            raise MigrationError(f"migration {label} failed and was rolled back: {error}") from error
+            raise MigrationError(
+                f"migration {label} failed and was rolled back: {error}"
+            ) from error
 
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:

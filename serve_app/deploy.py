@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import ray
 from ray import serve
@@ -18,6 +17,9 @@ from engine import limits
 _REPLICA_CPUS = 0.1
 #: Requests of one HTTP replica that may be under way; each answer waits for its commit.
 _HTTP_ONGOING_MAX = 10_000
+#: A websocket holds one of these for its whole life; our own limit, with a close code of its own,
+#: lies below.
+_SOCKETS_ONGOING_MAX = 2 * limits.CONNECTIONS_PER_REPLICA_MAX
 #: Seconds that a replica may take to go; must be longer than Serve's draining period.
 _SHUTDOWN_S = 20.0
 
@@ -65,27 +67,21 @@ def application(
     return bound
 
 
-def deploy(settings: Settings) -> None:
-    """Run the supervisor and the applications; return when all are healthy."""
-    ray.get(supervisor(settings.ray_namespace).statistics.remote())
-    targets: list[tuple[str, str, Callable[[], ASGIApp], int, int]] = [
+def targets(settings: Settings) -> list[serve.RunTarget]:
+    """The applications with their routes."""
+    rows: list[tuple[str, str, Callable[[], ASGIApp], int, int]] = [
         ("api", "/api", _api, settings.api_replicas, _HTTP_ONGOING_MAX),
-        # A websocket holds one of these for its whole life; our own limit, with a close code of
-        # its own, lies below.
-        (
-            "notificator",
-            "/ws",
-            _notificator,
-            settings.notificator_replicas,
-            2 * limits.CONNECTIONS_PER_REPLICA_MAX,
-        ),
+        ("notificator", "/ws", _notificator, settings.notificator_replicas, _SOCKETS_ONGOING_MAX),
         ("pages", "/", _pages, settings.pages_replicas, _HTTP_ONGOING_MAX),
     ]
-    run: Any = serve.run_many
-    run(
-        [
-            serve.RunTarget(application(build, name, replicas, ongoing), name=name, route_prefix=prefix)
-            for name, prefix, build, replicas, ongoing in targets
-        ],
-        wait_for_applications_running=True,
-    )
+    return [
+        serve.RunTarget(application(build, name, replicas, ongoing), name=name, route_prefix=prefix)
+        for name, prefix, build, replicas, ongoing in rows
+    ]
+
+
+def deploy(settings: Settings) -> None:
+    """Run the supervisor and the applications; return when all are healthy."""
+    ready = supervisor(settings.ray_namespace).statistics.remote()
+    serve.run_many(targets(settings), wait_for_applications_running=True)
+    ray.get(ready)

@@ -9,8 +9,8 @@ from prometheus_client import Counter, Gauge
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine import limits
 from serve_app.errors import CLOSE_CODES
@@ -34,15 +34,16 @@ class Notificator:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._hub = Hub(replica.gateway, Subscriber(replica.settings.redis_url))
-        self._open = 0
+        #: Websockets open now.
+        self.open = 0
 
-    async def websocket(self, socket: WebSocket) -> None:
+    async def websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One socket's ASGI life: attach callbacks, accept, wait for its end."""
-        await socket.receive()  # websocket.connect
-        if self._open >= limits.CONNECTIONS_PER_REPLICA_MAX:
-            await socket.send({"type": "websocket.accept"})
+        await receive()  # websocket.connect
+        if self.open >= limits.CONNECTIONS_PER_REPLICA_MAX:
+            await send({"type": "websocket.accept"})
             full = CLOSE_CODES["replica_full"]
-            await socket.send({"type": "websocket.close", "code": full.code, "reason": "replica_full"})
+            await send({"type": "websocket.close", "code": full.code, "reason": "replica_full"})
             return
         viewer = Viewer(
             self._hub,
@@ -50,34 +51,39 @@ class Notificator:
             self._replica.tokens,
             lambda outcome: OUTCOMES.labels(outcome).inc(),
         )
-        socket.scope["extensions"][EXTENSION].attach(viewer)
-        self._open += 1
+        scope["extensions"][EXTENSION].attach(viewer)
+        self.open += 1
         CONNECTIONS.inc()
         try:
-            await socket.send({"type": "websocket.accept"})
-            while (await socket.receive())["type"] != "websocket.disconnect":
+            await send({"type": "websocket.accept"})
+            while (await receive())["type"] != "websocket.disconnect":
                 pass
         finally:
-            self._open -= 1
+            self.open -= 1
             CONNECTIONS.dec()
 
-    async def health(self, _request: Request) -> Response:
-        """Alive, with its database and schema: without them the replica would not have started."""
-        return JSONResponse({"status": "ok", "connections": self._open})
 
-
-def create_notificator_app() -> Starlette:
-    """The ASGI application of one Notificator replica."""
+def create_notificator_app() -> ASGIApp:
+    """The ASGI application of one Notificator replica: every websocket, and ``GET /health``."""
+    sockets: list[Notificator] = []
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         replica = await Replica.create()
-        notificator = Notificator(replica)
-        app.router.routes[:] = [
-            WebSocketRoute("/", notificator.websocket),
-            Route("/health", notificator.health),
-        ]
+        sockets.append(Notificator(replica))
         yield
         await replica.close()
 
-    return Starlette(lifespan=lifespan)
+    async def health(_request: Request) -> Response:
+        return JSONResponse({"status": "ok", "connections": sockets[0].open})
+
+    http = Starlette(routes=[Route("/health", health)], lifespan=lifespan)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # The address is the route's prefix itself, which leaves an empty path: no router matches it.
+        if scope["type"] == "websocket":
+            await sockets[0].websocket(scope, receive, send)
+        else:
+            await http(scope, receive, send)
+
+    return app

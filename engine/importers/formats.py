@@ -8,7 +8,7 @@ from typing import Final
 from engine import limits
 from engine.errors import Malformed
 from engine.importers import opentriviaqa, rayquiz_json
-from engine.importers.report import ImportReport, Skipped
+from engine.importers.report import ImportReport
 from engine.model import check_quiz
 
 #: Format name -> its importer.
@@ -29,7 +29,7 @@ def import_quiz(data: bytes, format_name: str, title: str) -> ImportReport:
     Raises:
         Malformed: ``too_large``; ``malformed`` (no such format, or the file as a whole is not of
             it); ``quiz_empty`` (no question can be used; the detail gives the first reason);
-            ``invalid_quiz`` (no title).
+            ``invalid_quiz`` (no title, or a title, description or attribution out of its bounds).
     """
     if len(data) > limits.QUIZ_BYTES_MAX:
         raise Malformed(
@@ -39,10 +39,9 @@ def import_quiz(data: bytes, format_name: str, title: str) -> ImportReport:
         raise Malformed(f"format: {format_name!r}; allowed: {', '.join(FORMATS)}")
     report = FORMATS[format_name](data, title.strip())
     if not report.quiz.questions:
-        why = f"; the first of {len(report.skipped)}: {report.skipped[0].reason}" if report.skipped else ""
+        why = ""
+        if report.skipped:
+            why = f"; the first of {len(report.skipped)} skipped: {report.skipped[0].reason}"
         raise Malformed(f"file: it has no question that can be used{why}", "quiz_empty")
     check_quiz(report.quiz)
     return report
-
-
-__all__ = ["FORMATS", "ImportReport", "Skipped", "import_quiz"]

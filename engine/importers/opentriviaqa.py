@@ -1,8 +1,8 @@
 """OpenTriviaQA's text files, as untidy as they are.
 
-The form: ``#Q`` question (it may run over several lines), ``^`` the text of the right answer, then
-one choice a line behind a letter; a blank line or the next ``#Q`` ends an item. Real files mix
-encodings and line ends, repeat choices, and give answers that match no choice.
+The form: ``#Q`` question (it may run over several lines, blank ones among them), ``^`` the text of
+the right answer, then one choice a line behind a letter; the next ``#Q`` ends an item. Real files
+mix encodings and line ends, repeat choices, and give answers that match no choice.
 Source: github.com/uberspot/OpenTriviaQA.
 """
 
@@ -10,54 +10,80 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine import limits
 from engine.errors import Malformed
-from engine.importers.report import ImportReport, Skipped, quote
+from engine.importers.report import ImportReport, Skipped, Warned, quote
 from engine.model import Question, QuestionKind, Quiz, check_question
 
-ATTRIBUTION = "Questions from OpenTriviaQA (github.com/uberspot/OpenTriviaQA), CC BY-SA 4.0"
+#: Kept with every quiz that is made of these files, as their licence asks.
+ATTRIBUTION: Final = "Questions from OpenTriviaQA (github.com/uberspot/OpenTriviaQA), CC BY-SA 4.0"
 
-_CHOICE = re.compile(r"^([A-Z])(?:[ \t]+(.*)|$)")
+#: A letter alone, or before white space. No letters beyond the last possible choice: a line that
+#: begins with "I think" goes on with something, it is not choice I.
+_CHOICE = re.compile(r"([A-H])(?:\s+(.*))?")
 _TRUE_FALSE = {"true", "false"}
+#: Stands where a byte is neither UTF-8 nor Windows-1252.
+_LOST = "\N{REPLACEMENT CHARACTER}"
 
 
 class _Item(NamedTuple):
+    """What stands between one ``#Q`` and the next; ``stray`` says what does not belong there."""
+
     line: int
     question: list[str]
     answers: list[str]
     choices: list[str]
     stray: list[str]
 
+    @property
+    def text(self) -> str:
+        return "\n".join(line for line in self.question if line)
+
 
 def decode_line(data: bytes) -> str:
-    """One line as text: UTF-8 where it is, else Windows-1252, which the files mix by line."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
+    r"""One line as text: UTF-8 where it is, and Windows-1252 for each byte that is not.
+
+    The files mix the two by file, by line, and within a line.
+
+    >>> decode_line(b"caf\xc3\xa9 \x93quoted\x94")
+    'café “quoted”'
+    """
+    parts: list[str] = []
+    while True:
+        try:
+            parts.append(data.decode("utf-8"))
+            return "".join(parts)
+        except UnicodeDecodeError as error:
+            parts.append(data[: error.start].decode("utf-8"))
+            parts.append(data[error.start : error.end].decode("cp1252", errors="replace"))
+            data = data[error.end :]
 
 
 def parse(data: bytes, title: str) -> ImportReport:
     """Read a file; every item that cannot be a question is reported with its line.
 
-    A repeated choice is kept once. The answer is matched with the choices letter by letter first,
-    then without regard to case and white space.
+    A repeated choice is kept once, with a warning. The answer is matched with the choices letter by
+    letter first, then without regard to case and white space.
     """
     questions: list[Question] = []
     skipped: list[Skipped] = []
+    warnings: list[Warned] = []
     for item in _items(data):
-        text = " ".join(" ".join(item.question).split())
         try:
-            question = check_question(_question(item, text))
-            if len(questions) == limits.QUIZ_QUESTIONS_MAX:
-                raise Malformed(f"the quiz is full: {limits.QUIZ_QUESTIONS_MAX} questions")
+            question = check_question(_question(item))
         except Malformed as error:
-            skipped.append(Skipped(item.line, quote(text), error.detail))
-        else:
-            questions.append(question)
-    return ImportReport(Quiz(title, tuple(questions), attribution=ATTRIBUTION), skipped)
+            skipped.append(Skipped(item.line, quote(item.text), error.detail))
+            continue
+        if len(questions) == limits.QUIZ_QUESTIONS_MAX:
+            reason = f"the quiz is full: {limits.QUIZ_QUESTIONS_MAX} questions"
+            skipped.append(Skipped(item.line, quote(item.text), reason))
+            continue
+        questions.append(question)
+        warnings += [Warned(item.line, quote(item.text), why) for why in _changes(item, question)]
+    quiz = Quiz(title, tuple(questions), attribution=ATTRIBUTION)
+    return ImportReport(quiz, skipped, warnings)
 
 
 def _items(data: bytes) -> Iterator[_Item]:
@@ -84,30 +110,28 @@ def _items(data: bytes) -> Iterator[_Item]:
 
 
 def _add_choice(item: _Item, line: str, number: int) -> None:
-    match = _CHOICE.match(line)
+    match = _CHOICE.fullmatch(line)
     if match is None:
         item.stray.append(f"line {number} is neither a choice (a letter, then text) nor a new #Q")
     elif not match[2]:
         item.stray.append(f"line {number}: choice {match[1]} is empty")
     else:
-        item.choices.append(match[2].strip())
+        item.choices.append(match[2])
 
 
-def _question(item: _Item, text: str) -> Question:
+def _question(item: _Item) -> Question:
     if item.stray:
         raise Malformed(item.stray[0])
     if len(item.answers) != 1:
         raise Malformed(f"{len(item.answers)} answers (^); exactly 1 is needed")
-    choices = list(dict.fromkeys(item.choices))
+    choices = tuple(dict.fromkeys(item.choices))
     correct = _index_of(item.answers[0], choices)
-    if {choice.casefold() for choice in choices} == _TRUE_FALSE:
-        kind = QuestionKind.TRUE_FALSE
-    else:
-        kind = QuestionKind.SINGLE
-    return Question(kind, text, tuple(choices), (correct,))
+    is_true_false = {choice.casefold() for choice in choices} == _TRUE_FALSE
+    kind = QuestionKind.TRUE_FALSE if is_true_false else QuestionKind.SINGLE
+    return Question(kind, item.text, choices, (correct,))
 
 
-def _index_of(answer: str, choices: list[str]) -> int:
+def _index_of(answer: str, choices: tuple[str, ...]) -> int:
     if answer in choices:
         return choices.index(answer)
     folded = [_fold(choice) for choice in choices]
@@ -118,3 +142,11 @@ def _index_of(answer: str, choices: list[str]) -> int:
 
 def _fold(text: str) -> str:
     return "".join(text.casefold().split())
+
+
+def _changes(item: _Item, question: Question) -> Iterator[str]:
+    repeated = len(item.choices) - len(question.choices)
+    if repeated:
+        yield f"{repeated} of its {len(item.choices)} choices repeated another and was left out"
+    if _LOST in question.text or any(_LOST in choice for choice in question.choices):
+        yield f"a byte is neither UTF-8 nor Windows-1252; {_LOST} stands in its place"

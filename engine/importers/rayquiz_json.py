@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine import limits
 from engine.errors import Malformed
 from engine.importers.report import ImportReport, Skipped, quote
 from engine.model import Question, Quiz, check_question
@@ -19,6 +20,9 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 _file_decoder = msgspec.json.Decoder(_File)
 _question_decoder = msgspec.json.Decoder(Question)
 
+#: What msgspec raises for bytes that are not JSON of the wanted type.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 
 def parse(data: bytes, title: str) -> ImportReport:
     """Read a file; a question that cannot be used is reported with its number and left out.
@@ -32,20 +36,35 @@ def parse(data: bytes, title: str) -> ImportReport:
     """
     try:
         file = _file_decoder.decode(data.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise Malformed(f"file: {error}") from None
     questions: list[Question] = []
     skipped: list[Skipped] = []
     for number, raw in enumerate(file.questions, 1):
-        try:
-            questions.append(check_question(_question_decoder.decode(raw)))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            skipped.append(Skipped(number, quote(bytes(raw).decode(errors="replace")), str(error)))
-        except Malformed as error:
-            item = quote(_question_decoder.decode(raw).text)
-            skipped.append(Skipped(number, item, error.detail))
+        question = _question(raw)
+        if isinstance(question, str):
+            skipped.append(Skipped(number, _item(raw), question))
+        elif len(questions) == limits.QUIZ_QUESTIONS_MAX:
+            reason = f"the quiz is full: {limits.QUIZ_QUESTIONS_MAX} questions"
+            skipped.append(Skipped(number, _item(raw), reason))
+        else:
+            questions.append(question)
     quiz = Quiz(title or file.title, tuple(questions), file.description, file.attribution)
-    return ImportReport(quiz, skipped)
+    return ImportReport(quiz, skipped, [])
+
+
+def _question(raw: msgspec.Raw) -> Question | str:
+    """The question, or why it cannot be used."""
+    try:
+        return check_question(_question_decoder.decode(raw))
+    except Malformed as error:
+        return error.detail
+    except _UNREADABLE as error:
+        return str(error)
+
+
+def _item(raw: msgspec.Raw) -> str:
+    return quote(bytes(raw).decode(errors="replace"))
 
 
 def to_json(quiz: Quiz) -> bytes:

@@ -18,11 +18,20 @@ class Skipped(NamedTuple):
     reason: str
 
 
+class Warned(NamedTuple):
+    """An item that was carried over, but not as it stood; ``reason`` says what has changed."""
+
+    line: int
+    item: str
+    reason: str
+
+
 class ImportReport(NamedTuple):
-    """The questions that can be used, and what was left out and why."""
+    """The questions that can be used, what was left out, and what was changed; in file order."""
 
     quiz: Quiz
     skipped: list[Skipped]
+    warnings: list[Warned]
 
 
 def quote(text: str) -> str:

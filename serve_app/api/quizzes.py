@@ -10,11 +10,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from actors.library import QuizLibrary, QuizRow
 from engine import limits
 from engine.ids import QuizId
-from engine.importers import FORMATS, import_quiz
+from engine.importers import FORMATS, import_quiz, to_json
 from engine.model import Quiz
 from serve_app.api.answers import read_body
 from serve_app.api.context import operator, replica_of
-from serve_app.api.schemas import ImportOut, QuizFull, QuizIn, QuizListing, QuizOut, SkippedOut
+from serve_app.api.schemas import ImportOut, NoteOut, QuizFull, QuizIn, QuizListing, QuizOut
 from serve_app.auth import Claims
 
 router = APIRouter(prefix="/quizzes", tags=["quizzes"])
@@ -75,15 +75,36 @@ async def import_file(
     data = await read_body(request.receive, limits.QUIZ_BYTES_MAX)
     report = import_quiz(data, format, title)
     row = await _library(request).create(report.quiz)
-    skipped = [SkippedOut(line=s.line, item=s.item, reason=s.reason) for s in report.skipped]
-    return ImportOut(**row._asdict(), skipped=skipped)
+    return ImportOut(
+        **row._asdict(),
+        skipped=[NoteOut(**note._asdict()) for note in report.skipped],
+        warnings=[NoteOut(**note._asdict()) for note in report.warnings],
+    )
 
 
 @router.get("/{quiz_id}", summary="Read a quiz")
-async def get_quiz(quiz_id: str, request: Request, _: _Operator) -> QuizFull:
-    """With its key: operators only."""
-    row, quiz = await _library(request).get(QuizId(quiz_id))
+async def get_quiz(
+    quiz_id: str,
+    request: Request,
+    _: _Operator,
+    version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+) -> QuizFull:
+    """With its key: operators only. Without ``version``, the newest."""
+    row, quiz = await _library(request).get(QuizId(quiz_id), version)
     return QuizFull(**row._asdict(), quiz=QuizIn(**msgspec.to_builtins(quiz)))
+
+
+@router.get(
+    "/{quiz_id}/export",
+    summary="Export a quiz as a file",
+    response_class=Response,
+    responses={200: {"model": QuizIn, "description": "The file"}},
+)
+async def export_quiz(quiz_id: str, request: Request, _: _Operator) -> Response:
+    """The newest version in the project's own format, which ``import`` reads back."""
+    row, quiz = await _library(request).get(QuizId(quiz_id))
+    headers = {"content-disposition": f'attachment; filename="quiz-{row.quiz_id}.json"'}
+    return Response(to_json(quiz), media_type="application/json", headers=headers)
 
 
 @router.put("/{quiz_id}", summary="Change a quiz")
@@ -97,5 +118,3 @@ async def delete_quiz(quiz_id: str, request: Request, _: _Operator) -> Response:
     """Sessions of it go on."""
     await _library(request).delete(QuizId(quiz_id))
     return Response(status_code=204)
-
-

@@ -34,7 +34,7 @@ class _In(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457). ``code`` is stable; ``retryable`` says whether to send the same again."""
+    """An error (RFC 9457). ``code`` is stable; ``retryable``: send the very same again."""
 
     type: str
     title: str
@@ -100,8 +100,8 @@ class QuizListing(BaseModel):
     next: str | None
 
 
-class SkippedOut(BaseModel):
-    """An item of an import that was not carried over, and why. Lines count from 1."""
+class NoteOut(BaseModel):
+    """An item of an import, and what became of it. Lines count from 1."""
 
     line: int
     item: str
@@ -109,9 +109,10 @@ class SkippedOut(BaseModel):
 
 
 class ImportOut(QuizOut):
-    """What an import made."""
+    """What an import made, which items it left out, and which it changed."""
 
-    skipped: list[SkippedOut]
+    skipped: list[NoteOut]
+    warnings: list[NoteOut]
 
 
 class SettingsIn(_In):

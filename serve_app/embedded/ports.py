@@ -87,10 +87,9 @@ def lan_address() -> str:
     Raises:
         StartError: the machine is in no network.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        with suppress(OSError):
-            one.connect(("192.0.2.1", 9))  # an address for documentation; any would do
-            return str(one.getsockname()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one, suppress(OSError):
+        one.connect(("192.0.2.1", 9))  # an address for documentation; any would do
+        return str(one.getsockname()[0])
     raise StartError("this machine is in no network, so phones cannot reach it; start without LAN")
 
 

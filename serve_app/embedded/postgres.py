@@ -136,7 +136,9 @@ class Postgres:
             )
             unfinished.rename(self._data)
         except (OSError, subprocess.CalledProcessError) as error:
-            said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
+            said = (
+                error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
+            )
             raise StartError(f"PostgreSQL cannot make its data in {self._data}: {said}") from error
 
     async def _wait(self) -> None:

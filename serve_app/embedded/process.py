@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import subprocess
 from collections.abc import Iterable
@@ -97,19 +96,23 @@ class ChildProcess:
             self._process.wait()
 
 
-def descendants() -> list[psutil.Process]:
-    """Every process that we, or a process of ours, has started and that still runs."""
-    return psutil.Process().children(recursive=True)
+def families(mark: str) -> list[psutil.Process]:
+    """Our children whose command line contains ``mark``, and all that descend from them."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if any(mark in argument for argument in child.cmdline()):
+                found += [child, *child.children(recursive=True)]
+    return found
 
 
 def end_all(processes: Iterable[psutil.Process], patience_s: float) -> None:
     """Wait for processes to end by themselves, then kill those that are left."""
-    left = [process for process in processes if not _is_gone(process)]
-    _, alive = psutil.wait_procs(left, timeout=patience_s)
-    for process in alive:
+    _, left = psutil.wait_procs([p for p in processes if _runs(p)], timeout=patience_s)
+    for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(alive, timeout=patience_s)
+    psutil.wait_procs(left, timeout=patience_s)
 
 
 def running_in(folder: Path, name: str) -> list[psutil.Process]:
@@ -122,7 +125,8 @@ def running_in(folder: Path, name: str) -> list[psutil.Process]:
     return found
 
 
-def _is_gone(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE
-    return True
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,44 +1,59 @@
-"""PostgreSQL, Valkey, the schema, Ray and Serve: everything, started in order and stopped again."""
+"""PostgreSQL, Valkey, the schema, Ray and Serve: everything, started together and stopped again."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
-import secrets
-import shutil
-import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from actors.settings import Settings
 from migrations import MigrationError, Migrator
+from serve_app.embedded.data_folder import DataFolder
 from serve_app.embedded.errors import StartError
-from serve_app.embedded.ports import lan_address, require_free
+from serve_app.embedded.ports import (
+    EVERY_INTERFACE,
+    LOOPBACK,
+    PortBlock,
+    lan_address,
+    require_free,
+)
 from serve_app.embedded.postgres import Postgres
-from serve_app.embedded.ray_runtime import RayRuntime, environment
+from serve_app.embedded.ray_environment import ray_environment
+from serve_app.embedded.ray_runtime import RayRuntime
 from serve_app.embedded.valkey import Valkey
-
-#: Less than this free, and PostgreSQL's first start would fail half-way.
-_DISK_BYTES_MIN = 512 * 1024**2
-_ANY = "0.0.0.0"  # noqa: S104 - only with LAN=1
-_LOOPBACK = "127.0.0.1"
 
 
 class EmbeddedStack:
-    """The embedded profile on one data folder. Use as a context manager, from the main thread.
+    """The embedded profile on one data folder; applications are deployed on it afterwards.
+
+    Use it as a context manager, or call :meth:`start` and :meth:`stop`; from the main thread, and
+    before anything in the process imports ``ray``.
 
     Args:
         data: what must survive (database, signing secret); made at need.
-        port: where people connect.
-        lan: listen on every interface, so that phones in the same network can join.
-        progress: told what is being started, in words.
+        port: where people connect; 0 takes any free one.
+        lan: listen on every interface, so that phones in the same network can join. Nothing but
+            this one port leaves loopback.
+        progress: told what is being started, in words; from several threads.
         settings: more ``RAYQUIZ_…`` settings by field name, for tests and benchmarks.
         ray_log_level: how much Ray says on this terminal.
+
+    Attributes:
+        settings: what the applications read; there after :meth:`start`.
+        postgres, valkey: the servers; there after :meth:`start`.
+        dashboard_url: Ray's dashboard; there after :meth:`start`.
     """
+
+    settings: Settings
+    postgres: Postgres
+    valkey: Valkey
+    dashboard_url: str
 
     def __init__(
         self,
@@ -50,35 +65,17 @@ class EmbeddedStack:
         settings: dict[str, object] | None = None,
         ray_log_level: str = "ERROR",
     ) -> None:
-        self._data = data.absolute()
+        self._folder = DataFolder(data)
         self._port = port
-        self._host = _ANY if lan else _LOOPBACK
-        address = lan_address() if lan else "localhost"
-        self._public_url = f"http://{address}:{port}"
+        self._lan = lan
         self._progress = progress
         self._more = settings or {}
         self._ray_log_level = ray_log_level
         self._exits = ExitStack()
-        self.settings: Settings
-        self.postgres: Postgres
-        self.valkey: Valkey
-        self.dashboard_url = ""
 
-    def __enter__(self) -> EmbeddedStack:
-        """Start everything; when a part fails, stop what was started.
-
-        Raises:
-            StartError: something that the operator can mend; the message says how.
-        """
-        try:
-            self._start()
-        except BaseException as error:
-            self._exits.close()
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise StartError(f"the disk of {self._data} is full; make room and start again") from error
-            if isinstance(error, MigrationError):
-                raise StartError(str(error)) from error
-            raise
+    def __enter__(self) -> Self:
+        """See :meth:`start`."""
+        self.start()
         return self
 
     def __exit__(
@@ -87,52 +84,91 @@ class EmbeddedStack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop everything, newest first."""
+        """See :meth:`stop`."""
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything; when a part fails, stop what was started.
+
+        Raises:
+            StartError: something that the operator can mend; the message says how.
+        """
+        try:
+            self._start()
+        except BaseException as error:
+            self.stop()
+            if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                text = f"the disk of {self._folder.path} is full; make room and start again"
+                raise StartError(text) from error
+            if isinstance(error, MigrationError):
+                raise StartError(str(error)) from error
+            raise
+
+    def stop(self) -> None:
+        """Stop everything, newest first; nothing of it runs afterwards."""
         self._exits.close()
 
     def _start(self) -> None:
-        require_free(self._host, self._port)
-        self._claim_data()
-        run = Path(tempfile.mkdtemp(prefix="rq-"))
-        self._exits.callback(shutil.rmtree, run, ignore_errors=True)
-        # PostgreSQL runs as another user when we are root, and must reach its socket's folder.
-        run.chmod(0o711)
-        sockets = {name: run / name for name in ("pg", "kv")}
-        for folder in sockets.values():
-            folder.mkdir()
-        self._progress("PostgreSQL")
-        self.postgres = Postgres(self._data / "postgres", sockets["pg"])
-        self._exits.callback(lambda: self.postgres.stop())
-        self.postgres.start()
-        self._progress("Valkey")
-        self.valkey = Valkey(self._data, sockets["kv"])
-        self._exits.callback(lambda: self.valkey.stop())
-        self.valkey.start()
-        self._progress("the database's schema")
-        asyncio.run(Migrator(self.postgres.url).up())
-        self.settings = Settings(
-            **{
-                "database_url": self.postgres.url,
-                "redis_url": self.valkey.url,
-                "secret": self._secret(),
-                "public_url": self._public_url,
-                **self._more,
-            }
-        )
-        metrics = run / "metrics"
-        metrics.mkdir()
+        host = EVERY_INTERFACE if self._lan else LOOPBACK
+        if self._port:
+            require_free(host, self._port)
+        self._folder.claim()
+        self._exits.callback(self._folder.release)
+        ports = PortBlock.claim()
+        self._exits.callback(ports.release)
+        port = self._port or ports.take()
+        run = self._folder.make_run_folder()
+        # Everything is known before anything runs, so all can start at the same time; and the
+        # environment stands before Ray, whose processes inherit it.
+        self.postgres = Postgres(self._folder.postgres, _folder(run, "pg"))
+        self.valkey = Valkey(self._folder.logs, _folder(run, "kv"))
+        public = f"http://{lan_address() if self._lan else 'localhost'}:{port}"
+        fields = {
+            "database_url": self.postgres.url,
+            "redis_url": self.valkey.url,
+            "secret": self._folder.secret(),
+            "public_url": public,
+            **self._more,
+        }
+        self.settings = Settings.model_validate(fields)
         self._set_environment(
             {
                 **self.settings.to_env(),
-                **environment(run),
-                "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+                **ray_environment(run, ports, port, host),
+                "PROMETHEUS_MULTIPROC_DIR": str(_folder(run, "metrics")),
             }
         )
-        self._progress("Ray, Serve and HAProxy")
-        runtime = RayRuntime(run, self._host, self._port, self.settings.ray_namespace)
-        self._exits.callback(runtime.stop)
-        runtime.start(log_level=self._ray_log_level)
+        runtime = RayRuntime(
+            run,
+            self._folder.logs / "ray",
+            port=port,
+            dashboard_port=ports.take(),
+            namespace=self.settings.ray_namespace,
+        )
         self.dashboard_url = runtime.dashboard_url
+        # The servers are told when the thread that made them ends: the pool stays until the end.
+        pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="embedded")
+        self._exits.callback(pool.shutdown)
+        self._exits.callback(self.valkey.stop)
+        self._exits.callback(self.postgres.stop)
+        servers = [pool.submit(self._start_postgres), pool.submit(self._start_valkey)]
+        # Wait for both before stopping them, also when Ray fails.
+        self._exits.callback(lambda: [server.exception() for server in servers])
+        self._exits.callback(runtime.stop)
+        self._progress("Ray, Serve and HAProxy")
+        runtime.start(log_level=self._ray_log_level)
+        for server in servers:
+            server.result()
+        self._folder.announce(self.settings)
+
+    def _start_postgres(self) -> None:
+        self._progress("PostgreSQL and its schema")
+        self.postgres.start()
+        asyncio.run(Migrator(self.postgres.url).up())
+
+    def _start_valkey(self) -> None:
+        self._progress("Valkey")
+        self.valkey.start()
 
     def _set_environment(self, values: dict[str, str]) -> None:
         before = {name: os.environ.get(name) for name in values}
@@ -147,34 +183,8 @@ class EmbeddedStack:
 
         self._exits.callback(put_back)
 
-    def _claim_data(self) -> None:
-        try:
-            self._data.mkdir(parents=True, exist_ok=True)
-            lock = (self._data / "lock").open("w")
-        except OSError as error:
-            raise StartError(
-                f"the data folder {self._data} cannot be written ({error.strerror}); "
-                "choose another with --data"
-            ) from error
-        self._exits.callback(lock.close)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StartError(
-                f"another Rayquiz is running on the data folder {self._data}; "
-                "stop it, or choose another folder with --data"
-            ) from None
-        free = shutil.disk_usage(self._data).free
-        if free < _DISK_BYTES_MIN:
-            raise StartError(
-                f"the disk of {self._data} has {free // 1024**2} MiB free; "
-                f"{_DISK_BYTES_MIN // 1024**2} MiB are needed: make room, or choose another with --data"
-            )
 
-    def _secret(self) -> str:
-        path = self._data / "secret"
-        if not path.exists():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(48))
-        return path.read_text()
+def _folder(parent: Path, name: str) -> Path:
+    folder = parent / name
+    folder.mkdir()
+    return folder

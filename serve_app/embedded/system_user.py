@@ -36,8 +36,8 @@ def _make() -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
         raise StartError(
-            f"PostgreSQL does not run as root, and the system user {_NAME} cannot be made ({said}); "
-            "run this as an ordinary user, or make that user yourself"
+            f"PostgreSQL does not run as root, and the system user {_NAME} cannot be made "
+            f"({said}); run this as an ordinary user, or make that user yourself"
         ) from error
 
 

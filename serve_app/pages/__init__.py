@@ -1,1 +1,1 @@
-"""The pages: host console, play, projector, library."""
+"""The pages: landing, play, host console, projector, library. Plain ES modules, no build step."""

@@ -1,0 +1,31 @@
+"""The command ``rayquiz``. One module for each command; heavy imports stay inside them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from serve_app.cli import doctor, migrate, up
+from serve_app.cli.console import errors
+from serve_app.embedded.errors import StartError
+
+app = typer.Typer(
+    name="rayquiz",
+    help="A realtime quiz engine on the actor model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # locals hold the secret
+)
+app.command(name="up")(up.up)
+app.command(name="doctor")(doctor.doctor)
+app.add_typer(migrate.app, name="migrate")
+
+
+def main() -> None:
+    """Run the command line; what the operator can mend is one sentence and exit status 1."""
+    try:
+        app()
+    except StartError as error:
+        errors.print(f"[bold red]rayquiz:[/] {error}", highlight=False)
+        sys.exit(1)

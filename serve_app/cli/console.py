@@ -1,0 +1,21 @@
+"""What the commands share: where they print, and the options that several have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+#: Results go to standard output, what happens meanwhile and errors to standard error.
+out = Console()
+errors = Console(stderr=True)
+
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        "--data", envvar="RAYQUIZ_DATA_DIR", help="Folder of the database and the secret."
+    ),
+]
+DEFAULT_DATA = Path(".data")

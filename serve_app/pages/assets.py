@@ -1,0 +1,85 @@
+"""The front end's files as they lie in the package: read once, named by their common hash.
+
+A page names its files as ``/static/<build>/...``, and modules import each other by relative
+addresses, so the hash carries through: a file may be cached for ever, and a new version has new
+addresses without a build step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import re
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import PurePosixPath
+from typing import Final, NamedTuple
+
+#: The platform's own table differs from machine to machine; a module of the wrong type never runs.
+_MEDIA_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".woff2": "font/woff2",
+}
+_IMPORT = re.compile(r"""(?:^|;)\s*(?:import|export)\b[^"';]*?["'](\.{1,2}/[^"']+)["']""", re.M)
+
+
+class Asset(NamedTuple):
+    """One file and what is told about it."""
+
+    body: bytes
+    media_type: str
+
+
+class Assets:
+    """Every file under ``static/``, by its path there, and the HTML templates."""
+
+    def __init__(self) -> None:
+        here = files(__package__)
+        self.files: dict[str, Asset] = {}
+        self._read(here / "static", "")
+        digest = hashlib.sha256()
+        for path, asset in sorted(self.files.items()):
+            digest.update(f"{path}\0{len(asset.body)}\0".encode())
+            digest.update(asset.body)
+        #: Changes when any file changes.
+        self.build = digest.hexdigest()[:12]
+        self.templates = {
+            entry.name: entry.read_text("utf-8") for entry in (here / "html").iterdir()
+        }
+
+    def _read(self, folder: Traversable, prefix: str) -> None:
+        for entry in folder.iterdir():
+            path = f"{prefix}{entry.name}"
+            if entry.is_dir():
+                self._read(entry, f"{path}/")
+            else:
+                self.files[path] = Asset(entry.read_bytes(), media_type(path))
+
+    def modules_of(self, path: str) -> list[str]:
+        """A module and all that it imports, directly or not: what a page should fetch at once."""
+        found = [path]
+        for module in found:  # grows while it is walked
+            for name in _IMPORT.findall(self.files[module].body.decode()):
+                target = _resolve(module, name)
+                if target not in found:
+                    found.append(target)
+        return found
+
+
+def media_type(path: str) -> str:
+    """The media type of a file, by its ending."""
+    ending = PurePosixPath(path).suffix
+    return _MEDIA_TYPES.get(ending) or mimetypes.guess_type(path)[0] or "application/octet-stream"
+
+
+def _resolve(module: str, name: str) -> str:
+    parts = list(PurePosixPath(module).parent.parts)
+    for part in PurePosixPath(name).parts:
+        if part == "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return "/".join(parts)

@@ -1,0 +1,43 @@
+// What the connection is doing, when that matters.
+
+import { html } from "../../vendor/preact-htm.js";
+
+// `kept` is what the person need not worry about.
+export function ConnectionBanner({ state, kept }) {
+  if (state.connection === "cut") {
+    return html`<div class="banner banner-cut" role="alert">
+      <span class="spinner" aria-hidden="true"></span>
+      <p><strong>Disconnected</strong> ${kept} Reconnecting…</p>
+    </div>`;
+  }
+  if (state.isOutdated) {
+    return html`<div class="banner" role="alert">
+      <p>A newer version of this page is there.</p>
+      <button class="button small" onClick=${() => location.reload()}>Reload</button>
+    </div>`;
+  }
+  return null;
+}
+
+// The whole page when there is no way back, or nothing has been heard yet.
+export function NoView({ session, state }) {
+  if (!state.ended) {
+    const text = state.connection === "cut" ? "No connection. Trying again…" : "Connecting…";
+    return html`<main class="center-page" aria-busy="true">
+      <span class="spinner large" aria-hidden="true"></span>
+      <p role="status">${text}</p>
+    </main>`;
+  }
+  return html`<main class="center-page">
+    <h1>${state.ended.text}</h1>
+    ${state.ended.name === "replaced" &&
+    html`<button class="button" onClick=${() => session.sayHelloAgain()}>Play here</button>`}
+    <p><a href="/">To the start</a></p>
+  </main>`;
+}
+
+// Whether the page has something better to show than NoView: a finished quiz stays on the screen.
+export function canShow(state) {
+  if (!state.view) return false;
+  return !state.ended || state.ended.name === "session_over";
+}

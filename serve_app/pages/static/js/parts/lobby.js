@@ -1,0 +1,38 @@
+// Before the start: how to join, and who has.
+
+import { html } from "../../vendor/preact-htm.js";
+import { joinAddress } from "./brand.js";
+import { plural } from "./question.js";
+
+export function JoinCard({ pin }) {
+  return html`<section class="join-card" aria-label="How to join">
+    <div class="join-text">
+      <p class="join-step">Join at <strong>${joinAddress()}</strong></p>
+      <p class="join-step">with the PIN</p>
+      <p class="pin" aria-label="PIN ${[...pin].join(" ")}">${pin.slice(0, 3)}<span> </span>${pin.slice(3)}</p>
+    </div>
+    <img class="qr" src="/qr/${pin}.svg" alt="QR code of the address to join" width="300" height="300" />
+  </section>`;
+}
+
+// `onRemove` makes every name a button (host).
+export function Roster({ view, onRemove }) {
+  const { roster, participants_count: count } = view;
+  const hidden = count - roster.length;
+  return html`<section class="roster-box">
+    <h2 class="roster-title"><b>${count.toLocaleString("en")}</b> ${count === 1 ? "player" : "players"}</h2>
+    ${count === 0 && html`<p class="quiet">Waiting for the first one…</p>`}
+    <ul class="roster ${sizeOf(count)}">
+      ${roster.map((person) => html`<li key=${person.participant_id} class="name-chip">
+        <bdi>${person.nickname}</bdi>
+        ${onRemove && html`<button class="remove" aria-label="Remove ${person.nickname}" onClick=${() => onRemove(person)}>×</button>`}
+      </li>`)}
+      ${hidden > 0 && html`<li key="hidden" class="name-chip more">+ ${plural(hidden, "more", "more")}</li>`}
+    </ul>
+  </section>`;
+}
+
+function sizeOf(count) {
+  if (count <= 12) return "roomy";
+  return count <= 32 ? "close" : "dense";
+}

@@ -1,0 +1,68 @@
+// The end: third, second, first. Equal ranks share one step.
+
+import { html, useEffect, useState } from "../../vendor/preact-htm.js";
+import { usePrefersStill } from "../lib/hooks.js";
+import { Confetti } from "./confetti.js";
+
+const STEPS = 3;
+const NAMES_MAX = 4;
+const PLACES = { 1: "1st", 2: "2nd", 3: "3rd" };
+const FIRST_REVEAL_MS = 700;
+const NEXT_REVEAL_MS = 1300;
+
+// Rank -> rows, for ranks 1 to 3. Competition ranking leaves ranks out after a tie.
+export function stepsOf(rows) {
+  const steps = new Map();
+  for (const row of rows) {
+    if (row.rank > STEPS) break;
+    steps.set(row.rank, [...(steps.get(row.rank) ?? []), row]);
+  }
+  return steps;
+}
+
+export function Podium({ rows, title }) {
+  const steps = stepsOf(rows);
+  const order = [...steps.keys()].sort((a, b) => b - a);
+  const shown = useReveal(order.length);
+  const rest = rows.filter((row) => row.rank > STEPS);
+  if (rows.length === 0) {
+    return html`<section class="podium-stage"><h1>Nobody played</h1></section>`;
+  }
+  return html`<section class="podium-stage">
+    <p class="eyebrow">Final result</p>
+    <h1 class="podium-title" dir="auto">${title}</h1>
+    <ol class="podium steps-${order.length}">
+      ${order.map((rank, place) => html`<${PodiumStep} key=${rank} rank=${rank} rows=${steps.get(rank)} isShown=${place < shown} />`)}
+    </ol>
+    ${rest.length > 0 && html`<ol class="runners-up ${shown >= order.length ? "shown" : ""}">
+      ${rest.map((row) => html`<li key=${row.participant_id} value=${row.rank}>
+        <span class="rank" aria-hidden="true">${row.rank}</span>
+        <bdi class="nickname">${row.nickname}</bdi>
+        <span class="points">${row.points.toLocaleString("en")}</span>
+      </li>`)}
+    </ol>`}
+    ${shown >= order.length && html`<${Confetti} />`}
+  </section>`;
+}
+
+function PodiumStep({ rank, rows, isShown }) {
+  const more = rows.length - NAMES_MAX;
+  return html`<li class="step step-${rank} ${isShown ? "shown" : ""}" value=${rank}>
+    <div class="step-names">
+      ${rows.slice(0, NAMES_MAX).map((row) => html`<bdi key=${row.participant_id} class="nickname">${row.nickname}</bdi>`)}
+      ${more > 0 && html`<span class="quiet">and ${more} more</span>`}
+    </div>
+    <div class="step-block"><b>${PLACES[rank]}</b><span>${rows[0].points.toLocaleString("en")} points</span></div>
+  </li>`;
+}
+
+function useReveal(count) {
+  const still = usePrefersStill();
+  const [shown, setShown] = useState(still ? count : 0);
+  useEffect(() => {
+    if (shown >= count) return undefined;
+    const timer = setTimeout(() => setShown(shown + 1), shown ? NEXT_REVEAL_MS : FIRST_REVEAL_MS);
+    return () => clearTimeout(timer);
+  }, [shown, count]);
+  return shown;
+}

@@ -1,0 +1,72 @@
+// A question on a shared screen: alone, open with its choices, closed with the distribution.
+
+import { html } from "../../vendor/preact-htm.js";
+import { useFit } from "../lib/hooks.js";
+import { OpensIn, Ring } from "./countdown.js";
+import { ChoiceMark } from "./shapes.js";
+
+const POINTS = { normal: "", double: "double points", none: "no points" };
+const HINTS = { multiple: "choose all that are right", typed: "type the answer", true_false: "true or false" };
+
+export function questionNote(view, question) {
+  const number = `Question ${question.question_index + 1} of ${view.question_count}`;
+  return [number, HINTS[question.kind], POINTS[question.points]].filter(Boolean).join(" · ");
+}
+
+export function plural(count, one, many = `${one}s`) {
+  return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+}
+
+export function QuestionStage({ view, clock }) {
+  const { question, reveal, phase } = view;
+  const fit = useFit([question.opening_no, phase, question.choices.length]);
+  const isOpen = phase === "question_open";
+  return html`<section class="stage-question ${phase}" ref=${fit}>
+    <div class="stage-head">
+      <div class="paper">
+        <p class="eyebrow">${questionNote(view, question)}</p>
+        <h1 class="question-text" dir="auto">${question.text}</h1>
+        ${phase === "preview" && html`<${OpensIn} clock=${clock} question=${question} />`}
+      </div>
+      ${isOpen && html`<${Ring} clock=${clock} question=${question} />`}
+    </div>
+    ${question.choices.length > 0 && html`<${Choices} question=${question} reveal=${reveal} />`}
+    ${question.kind === "typed" && reveal && html`<${TypedReveal} reveal=${reveal} />`}
+    ${question.kind === "typed" && isOpen && html`<p class="typed-hint">Type your answer on your device</p>`}
+    ${reveal?.explanation && html`<p class="explanation" dir="auto">${reveal.explanation}</p>`}
+  </section>`;
+}
+
+function Choices({ question, reveal }) {
+  const most = Math.max(1, ...(reveal?.distribution ?? []));
+  return html`<ul class="choices count-${question.choices.length}">
+    ${question.choices.map((text, index) => {
+      const isRight = reveal?.correct.includes(index);
+      const count = reveal?.distribution[index] ?? 0;
+      const mark = reveal ? (isRight ? "is-right" : "is-wrong") : "";
+      return html`<li key=${index} class="choice c${index} ${mark}">
+        ${reveal && html`<span class="fill" style=${{ "--share": count / most }}></span>`}
+        <${ChoiceMark} index=${index} />
+        <span class="choice-text" dir="auto">${text}</span>
+        ${reveal && html`<span class="tally">
+          ${isRight && html`<span class="right-badge">✓<span> right</span></span>`}
+          <b aria-label=${plural(count, "answer")}>${count}</b>
+        </span>`}
+      </li>`;
+    })}
+  </ul>`;
+}
+
+function TypedReveal({ reveal }) {
+  const [right, wrong] = reveal.distribution;
+  const most = Math.max(1, right, wrong);
+  const bar = (name, text, count) => html`<li class="typed-row ${name}">
+    <span class="fill" style=${{ "--share": count / most }}></span>
+    <span class="choice-text">${text}</span><b>${count}</b>
+  </li>`;
+  return html`<div class="typed-reveal">
+    <p class="accepted"><span class="right-badge">✓<span> right</span></span>
+      ${reveal.accepted.map((text) => html`<span class="accepted-text" dir="auto">${text}</span>`)}</p>
+    <ul>${bar("is-right", "Right answers", right)}${bar("is-wrong", "Other answers", wrong)}</ul>
+  </div>`;
+}
