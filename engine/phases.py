@@ -79,3 +79,20 @@ TRANSITIONS: Final[dict[Phase, dict[Step, tuple[Phase, ...]]]] = {
     Phase.FINISHED: {},
     Phase.CANCELLED: {},
 }
+
+
+def phase_diagram() -> str:
+    """:data:`TRANSITIONS` as a Mermaid state diagram, one line for each pair of phases.
+
+    REMOVE is left out: it is possible in every phase and leads nowhere.
+    """
+    lines = ["stateDiagram-v2", f"    [*] --> {Phase.LOBBY}"]
+    for phase, steps in TRANSITIONS.items():
+        labels: dict[Phase, list[Step]] = {}
+        for step, targets in steps.items():
+            for target in targets:
+                labels.setdefault(target, []).append(step)
+        lines += [f"    {phase} --> {to}: {', '.join(how)}" for to, how in labels.items()]
+        if phase.is_over:
+            lines.append(f"    {phase} --> [*]")
+    return "\n".join(lines)

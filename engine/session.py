@@ -268,9 +268,25 @@ def normalize_nonempty(text: str) -> bool:
     )
 
 
+#: Characters that are allowed, or count as letters or marks, and show nothing: joiners, variation
+#: selectors, fillers, the blank Braille pattern. Source: Unicode, Default_Ignorable_Code_Point.
+_UNSEEN = dict.fromkeys(
+    (
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x200D, 0x2800, 0x3164, 0xFFA0),
+        *range(0x180B, 0x1810),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0100, 0xE01F0),
+    )
+)
+
+
 def fold_nickname(nickname: str) -> str:
-    """The form in which two nicknames are the same."""
-    return unicodedata.normalize("NFKC", nickname).casefold()
+    """The form in which two nicknames are the same: what is seen of them, whatever the case.
+
+    >>> fold_nickname("MIA\u200d") == fold_nickname("mia")
+    True
+    """
+    return unicodedata.normalize("NFKC", nickname).casefold().translate(_UNSEEN)
 
 
 def clean_nickname(nickname: str) -> str:
@@ -291,7 +307,7 @@ def clean_nickname(nickname: str) -> str:
     # would let two names look the same, or garble the host's screen.
     if any(unicodedata.category(char)[0] == "C" and char != "\u200d" for char in cleaned):
         raise Malformed("nickname: control and invisible characters are not allowed", "nickname_invalid")
-    if not any(unicodedata.category(char)[0] in "LNSP" for char in cleaned):
+    if not any(unicodedata.category(char)[0] in "LNSP" for char in fold_nickname(cleaned)):
         raise Malformed("nickname: at least one visible character is needed", "nickname_invalid")
     return cleaned
 
@@ -597,7 +613,10 @@ def _end_all(state: SessionState, phase: Phase) -> None:
 def _evolve_removed(state: SessionState, event: Removed) -> None:
     participant = state.participants[event.participant_id]
     participant.removed = True
-    state.nicknames.pop(fold_nickname(participant.nickname), None)
+    folded = fold_nickname(participant.nickname)
+    # Recovery folds every join first: the name may belong to somebody who took it afterwards.
+    if state.nicknames.get(folded) == participant.participant_id:
+        del state.nicknames[folded]
     state.scoreboard.remove(event.participant_id)
 
 

@@ -41,6 +41,11 @@ class _Item(NamedTuple):
     def text(self) -> str:
         return "\n".join(line for line in self.question if line)
 
+    @property
+    def label(self) -> str:
+        """What a report calls it: its first line."""
+        return quote(self.text.partition("\n")[0])
+
 
 def decode_line(data: bytes) -> str:
     r"""One line as text: UTF-8 where it is, and Windows-1252 for each byte that is not.
@@ -74,14 +79,14 @@ def parse(data: bytes, title: str) -> ImportReport:
         try:
             question = check_question(_question(item))
         except Malformed as error:
-            skipped.append(Skipped(item.line, quote(item.text), error.detail))
+            skipped.append(Skipped(item.line, item.label, error.detail))
             continue
         if len(questions) == limits.QUIZ_QUESTIONS_MAX:
             reason = f"the quiz is full: {limits.QUIZ_QUESTIONS_MAX} questions"
-            skipped.append(Skipped(item.line, quote(item.text), reason))
+            skipped.append(Skipped(item.line, item.label, reason))
             continue
         questions.append(question)
-        warnings += [Warned(item.line, quote(item.text), why) for why in _changes(item, question)]
+        warnings += [Warned(item.line, item.label, why) for why in _changes(item, question)]
     quiz = Quiz(title, tuple(questions), attribution=ATTRIBUTION)
     return ImportReport(quiz, skipped, warnings)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from engine import limits
 from engine.model import Mode, PointsMode, QuestionKind, ScoringPolicy
@@ -16,7 +17,7 @@ _Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
 _Choice = Annotated[str, Field(min_length=1, max_length=limits.CHOICE_CHARS_MAX)]
 _Spelling = Annotated[str, Field(min_length=1, max_length=limits.TYPED_CHARS_MAX)]
 
-_QUESTION = {
+_QUESTION: JsonDict = {
     "kind": "single",
     "text": "Which planet has the shortest day?",
     "choices": ["Mars", "Jupiter", "Venus", "Earth"],
@@ -24,11 +25,11 @@ _QUESTION = {
     "time_limit_ms": 20_000,
     "explanation": "Jupiter turns once in just under ten hours.",
 }
-_QUIZ = {"title": "The solar system", "questions": [_QUESTION]}
+_QUIZ: JsonDict = {"title": "The solar system", "questions": [_QUESTION]}
 
 
 class _In(BaseModel):
-    """A request: unknown fields are refused, nothing is converted silently."""
+    """A request: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

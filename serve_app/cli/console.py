@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 #: Results go to standard output, what happens meanwhile and errors to standard error.
-out = Console()
-errors = Console(stderr=True)
+out = Console(soft_wrap=True)
+errors = Console(stderr=True, soft_wrap=True)
 
 DataOption = Annotated[
     Path,

@@ -113,8 +113,8 @@ def _shared_memory() -> str:
     free = shutil.disk_usage(_SHARED_MEMORY).free
     if free < _SHARED_MEMORY_BYTES_MIN:
         raise StartError(
-            f"{_SHARED_MEMORY} has {free // 1024**2} MiB free, {_SHARED_MEMORY_BYTES_MIN // 1024**2} are "
-            "needed; in a container, start it with --shm-size=1g"
+            f"{_SHARED_MEMORY} has {free // 1024**2} MiB free, "
+            f"{_SHARED_MEMORY_BYTES_MIN // 1024**2} are needed; in a container, start it with --shm-size=1g"
         )
     return f"{free // 1024**2} MiB free"
 
@@ -137,10 +137,11 @@ def _port(port: int) -> str:
 
 
 def _data_folder(folder: DataFolder) -> str:
-    existed = folder.path.exists()
-    folder.claim()
-    folder.release()
-    free = shutil.disk_usage(folder.path).free
-    if not existed:
-        shutil.rmtree(folder.path)
-    return f"{Path(folder.path)} can be written, {free // 1024**2} MiB free"
+    if folder.path.exists():
+        folder.claim()
+        folder.release()
+    existing = next(path for path in (folder.path, *folder.path.parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise StartError(f"{existing} cannot be written; choose another folder with --data")
+    free = shutil.disk_usage(existing).free
+    return f"{folder.path} can be written, {free // 1024**2} MiB free"

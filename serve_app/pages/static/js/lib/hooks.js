@@ -23,15 +23,18 @@ export function usePrefersStill() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }
 
-// Shrink the text of an element until its content fits: question and choices of any length must
-// be seen whole on a projector, where nobody can scroll.
+// Size the text of an element so that its content just fits: question and choices of any length
+// must be seen whole on a projector, where nobody can scroll. The style sheet asks for it with
+// `--fit-max`: how large the text may get.
 export function useFit(deps) {
   const ref = useRef(null);
   useLayoutEffect(() => {
     const box = ref.current;
     if (!box) return undefined;
+    const largest = Number(getComputedStyle(box).getPropertyValue("--fit-max"));
+    if (!largest) return undefined;
     const fit = () => {
-      let scale = 1;
+      let scale = largest;
       do {
         box.style.setProperty("--fit", String(scale));
         scale *= 0.94;

@@ -150,11 +150,24 @@ export class Session {
       this.#connection.restart();
       return;
     }
-    const before = view.phase;
-    this.#set({ view: { ...view, version, ...changes } });
+    const patch = { view: { ...view, version, ...changes } };
+    const { you } = this.state;
+    if (you && changes.phase === "self_paced_open") {
+      this.#countedUpTo = 0;
+      patch.you = { ...you, next_opening: 1 };
+    }
+    this.#set(patch);
+    if (this.#isMissing(changes)) this.#connection.restart();
     // Self-paced play tells no results: the final rank comes with a new hello.
-    const hasEnded = view.mode === "self_paced" && changes.phase && changes.phase !== before;
-    if (hasEnded && this.claims.pid) this.#connection.restart();
+    if (you && view.phase === "self_paced_open" && changes.phase) this.#connection.restart();
+  }
+
+  // Whether a roster that names everybody leaves this participant out: the host has removed it, and
+  // a new hello is told so.
+  #isMissing({ roster }) {
+    const { you, view } = this.state;
+    if (!you || !roster || roster.length < view.participants_count) return false;
+    return !roster.some((person) => person.participant_id === you.participant_id);
   }
 
   #receipt(receipt) {

@@ -1,8 +1,9 @@
 // Before the start: how to join, and who has.
 
 import { html } from "../../vendor/preact-htm.js";
+import { useFit } from "../lib/hooks.js";
+import { number, plural } from "../lib/words.js";
 import { joinAddress } from "./brand.js";
-import { plural } from "./question.js";
 
 export function JoinCard({ pin }) {
   return html`<section class="join-card" aria-label="How to join">
@@ -19,10 +20,11 @@ export function JoinCard({ pin }) {
 export function Roster({ view, onRemove }) {
   const { roster, participants_count: count } = view;
   const hidden = count - roster.length;
-  return html`<section class="roster-box">
-    <h2 class="roster-title"><b>${count.toLocaleString("en")}</b> ${count === 1 ? "player" : "players"}</h2>
+  const fit = useFit([roster]);
+  return html`<section class="roster-box" ref=${fit}>
+    <h2 class="roster-title"><b>${number(count)}</b> ${count === 1 ? "player" : "players"}</h2>
     ${count === 0 && html`<p class="quiet">Waiting for the first one…</p>`}
-    <ul class="roster ${sizeOf(count)}">
+    <ul class="roster">
       ${roster.map((person) => html`<li key=${person.participant_id} class="name-chip">
         <bdi>${person.nickname}</bdi>
         ${onRemove && html`<button class="remove" aria-label="Remove ${person.nickname}" onClick=${() => onRemove(person)}>×</button>`}
@@ -30,9 +32,4 @@ export function Roster({ view, onRemove }) {
       ${hidden > 0 && html`<li key="hidden" class="name-chip more">+ ${plural(hidden, "more", "more")}</li>`}
     </ul>
   </section>`;
-}
-
-function sizeOf(count) {
-  if (count <= 12) return "roomy";
-  return count <= 32 ? "close" : "dense";
 }

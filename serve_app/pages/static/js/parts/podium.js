@@ -2,6 +2,7 @@
 
 import { html, useEffect, useState } from "../../vendor/preact-htm.js";
 import { usePrefersStill } from "../lib/hooks.js";
+import { number } from "../lib/words.js";
 import { Confetti } from "./confetti.js";
 
 const STEPS = 3;
@@ -36,9 +37,9 @@ export function Podium({ rows, title }) {
     </ol>
     ${rest.length > 0 && html`<ol class="runners-up ${shown >= order.length ? "shown" : ""}">
       ${rest.map((row) => html`<li key=${row.participant_id} value=${row.rank}>
-        <span class="rank" aria-hidden="true">${row.rank}</span>
+        <span class="rank">${row.rank}</span>
         <bdi class="nickname">${row.nickname}</bdi>
-        <span class="points">${row.points.toLocaleString("en")}</span>
+        <span class="points">${number(row.points)}</span>
       </li>`)}
     </ol>`}
     ${shown >= order.length && html`<${Confetti} />`}
@@ -52,7 +53,7 @@ function PodiumStep({ rank, rows, isShown }) {
       ${rows.slice(0, NAMES_MAX).map((row) => html`<bdi key=${row.participant_id} class="nickname">${row.nickname}</bdi>`)}
       ${more > 0 && html`<span class="quiet">and ${more} more</span>`}
     </div>
-    <div class="step-block"><b>${PLACES[rank]}</b><span>${rows[0].points.toLocaleString("en")} points</span></div>
+    <div class="step-block"><b>${PLACES[rank]}</b><span>${number(rows[0].points)} points</span></div>
   </li>`;
 }
 

@@ -2,6 +2,7 @@
 
 import { html } from "../../vendor/preact-htm.js";
 import { useFit } from "../lib/hooks.js";
+import { plural } from "../lib/words.js";
 import { OpensIn, Ring } from "./countdown.js";
 import { ChoiceMark } from "./shapes.js";
 
@@ -11,10 +12,6 @@ const HINTS = { multiple: "choose all that are right", typed: "type the answer",
 export function questionNote(view, question) {
   const number = `Question ${question.question_index + 1} of ${view.question_count}`;
   return [number, HINTS[question.kind], POINTS[question.points]].filter(Boolean).join(" · ");
-}
-
-export function plural(count, one, many = `${one}s`) {
-  return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 }
 
 export function QuestionStage({ view, clock }) {

@@ -2,6 +2,7 @@
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../../vendor/preact-htm.js";
 import { usePrefersStill } from "../lib/hooks.js";
+import { number } from "../lib/words.js";
 
 const WAIT_MS = 700;
 const MOVE_MS = 900;
@@ -22,7 +23,7 @@ function Row({ row, isMe, moved }) {
   const climbed = row.rank_before ? row.rank_before - row.rank : 0;
   const points = moved ? row.points : row.points - row.gained;
   return html`<li class="score-row ${row.rank === 1 ? "first" : ""} ${isMe ? "me" : ""}" value=${row.rank}>
-    <span class="rank" aria-hidden="true">${row.rank}</span>
+    <span class="rank">${row.rank}</span>
     <bdi class="nickname">${row.nickname}</bdi>
     ${row.gained > 0 && html`<span class="gained">+${row.gained}</span>`}
     ${climbed > 0 && html`<span class="climbed" aria-label="${climbed} up">▲ ${climbed}</span>`}
@@ -83,5 +84,5 @@ function CountUp({ value }) {
     frame = requestAnimationFrame(step);
     return () => cancelAnimationFrame(frame);
   }, [value]);
-  return html`<span class="points">${shown.toLocaleString("en")}</span>`;
+  return html`<span class="points">${number(shown)}</span>`;
 }

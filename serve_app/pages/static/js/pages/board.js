@@ -1,0 +1,90 @@
+// The big screen: nobody touches it, everybody reads it from afar.
+
+import { html, render, useEffect, useMemo, useState } from "../../vendor/preact-htm.js";
+import { callUntilAnswered } from "../lib/api.js";
+import { announce, useSession } from "../lib/hooks.js";
+import { claimsOf, tokenOfFragment } from "../lib/keys.js";
+import { Session } from "../lib/session.js";
+import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
+import { Brand, joinAddress } from "../parts/brand.js";
+import { JoinCard, Roster } from "../parts/lobby.js";
+import { Podium } from "../parts/podium.js";
+import { QuestionStage } from "../parts/question.js";
+import { Scoreboard } from "../parts/scoreboard.js";
+
+// Above so many players the names get more of the screen.
+const MANY = 24;
+
+function Board({ pin, givenToken }) {
+  const [token, setToken] = useState(givenToken);
+  const [problem, setProblem] = useState("");
+  useEffect(() => {
+    if (token) return;
+    const wait = (error) => setProblem(error.message);
+    callUntilAnswered("POST", `/pins/${pin}/viewers`, {}, wait).then(
+      (viewer) => setToken(viewer.token),
+      (error) => setProblem(error.code === "not_found" ? `No quiz is running under ${pin}.` : error.message),
+    );
+  }, []);
+  if (token) return html`<${Watching} token=${token} />`;
+  return html`<main class="center-page"><h1>${problem || "Looking for the quiz…"}</h1></main>`;
+}
+
+function Watching({ token }) {
+  const session = useMemo(() => new Session(token), [token]);
+  useEffect(() => session.start(), [session]);
+  const state = useSession(session);
+  const { view } = state;
+  useEffect(() => {
+    if (view?.phase === "preview") announce(view.question.text);
+  }, [view?.phase, view?.opening_no]);
+  if (!canShow(state)) return html`<${NoView} session=${session} state=${state} />`;
+  const { pin = "" } = claimsOf(token);
+  return html`
+    <${ConnectionBanner} state=${state} kept="The quiz goes on." />
+    <header class="board-head"><${Brand} /><span class="board-title" dir="auto">${view.title}</span></header>
+    <main class="board-main phase-${view.phase}"><${BoardPhase} view=${view} clock=${session.clock} pin=${pin} /></main>
+    <${Foot} view=${view} pin=${pin} />`;
+}
+
+function BoardPhase({ view, clock, pin }) {
+  switch (view.phase) {
+    case "lobby":
+      return html`<div class="lobby ${view.participants_count > MANY ? "many" : ""}"><${JoinCard} pin=${pin} /><${Roster} view=${view} /></div>`;
+    case "preview":
+    case "question_open":
+    case "question_closed":
+      return html`<${QuestionStage} view=${view} clock=${clock} />`;
+    case "scoreboard":
+    case "self_paced_open":
+      return html`<section class="board-scores">
+        <h1>${view.phase === "scoreboard" ? "Scoreboard" : "At your own pace"}</h1>
+        <${Scoreboard} key=${view.opening_no} rows=${view.scoreboard} opening=${view.opening_no} />
+      </section>`;
+    case "finished":
+      return html`<${Podium} rows=${view.scoreboard} title=${view.title} />`;
+    default:
+      return html`<section class="center-page"><h1>The host has ended this quiz</h1></section>`;
+  }
+}
+
+function Foot({ view, pin }) {
+  const { phase } = view;
+  const isOver = phase === "finished" || phase === "cancelled";
+  const counts = phase === "question_open" || phase === "question_closed";
+  if (phase === "lobby") {
+    return html`<footer class="board-foot"><span class="attribution" dir="auto">${view.attribution}</span></footer>`;
+  }
+  return html`<footer class="board-foot">
+    ${isOver ? html`<span class="attribution" dir="auto">${view.attribution}</span>` : html`<span>${joinAddress()} · PIN <b>${pin}</b></span>`}
+    ${counts && html`<span class="answer-count"><b>${view.answers_count}</b> of ${view.participants_count} answered</span>`}
+  </footer>`;
+}
+
+const pin = new URLSearchParams(location.search).get("pin") ?? "";
+const token = tokenOfFragment();
+if (pin || token) {
+  render(html`<${Board} pin=${pin} givenToken=${token} />`, document.getElementById("app"));
+} else {
+  location.replace("/");
+}

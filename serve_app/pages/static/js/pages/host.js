@@ -1,0 +1,102 @@
+// The host's console: what everybody sees, and the controls.
+
+import { html, render, useEffect, useMemo, useState } from "../../vendor/preact-htm.js";
+import { announce, useSession } from "../lib/hooks.js";
+import { claimsOf, tokenOfFragment } from "../lib/keys.js";
+import { Session } from "../lib/session.js";
+import { plural } from "../lib/words.js";
+import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
+import { Brand } from "../parts/brand.js";
+import { Controls } from "../parts/controls.js";
+import { Confirm } from "../parts/dialog.js";
+import { JoinCard, Roster } from "../parts/lobby.js";
+import { Podium } from "../parts/podium.js";
+import { QuestionStage } from "../parts/question.js";
+import { ResultsDownload } from "../parts/results.js";
+import { Scoreboard } from "../parts/scoreboard.js";
+
+function Host({ token }) {
+  const session = useMemo(() => new Session(token), [token]);
+  useEffect(() => session.start(), [session]);
+  const state = useSession(session);
+  const [leaving, setLeaving] = useState(null);
+  const { view } = state;
+  useEffect(() => {
+    if (view) announce(PHASE_NAMES[view.phase] ?? "");
+  }, [view?.phase, view?.opening_no]);
+  if (!canShow(state)) return html`<${NoView} session=${session} state=${state} />`;
+  const { pin = "", sid } = claimsOf(token);
+  return html`
+    <${ConnectionBanner} state=${state} kept="What you press is kept." />
+    <header class="host-head">
+      <${Brand} />
+      <span class="host-title" dir="auto">${view.title}</span>
+      <span class="host-pin">PIN <b>${pin}</b></span>
+      <a class="button small" href="/board?pin=${pin}" target="_blank" rel="noopener">Big screen</a>
+    </header>
+    <main class="host-main phase-${view.phase}">
+      <${HostPhase} view=${view} clock=${session.clock} pin=${pin} sessionId=${sid} token=${token} onRemove=${setLeaving} />
+    </main>
+    <${Controls} session=${session} state=${state} />
+    ${leaving && html`<${Confirm}
+      title="Remove ${leaving.nickname}?"
+      text="This player leaves the quiz and cannot come back to this place."
+      actions=${[
+        { label: "Remove", kind: "danger", run: () => session.move("remove", { participant: leaving.participant_id }) },
+        { label: "Keep" },
+      ]}
+      onClose=${() => setLeaving(null)}
+    />`}`;
+}
+
+const PHASE_NAMES = {
+  lobby: "Lobby",
+  preview: "The question is shown",
+  question_open: "Answers are open",
+  question_closed: "The question is closed",
+  scoreboard: "Scoreboard",
+  self_paced_open: "Everybody plays at their own pace",
+  finished: "Final result",
+  cancelled: "The quiz is cancelled",
+};
+
+function HostPhase({ view, clock, pin, sessionId, token, onRemove }) {
+  const players = html`<details class="players">
+    <summary>${plural(view.participants_count, "player")}</summary>
+    <${Roster} view=${view} onRemove=${onRemove} />
+  </details>`;
+  switch (view.phase) {
+    case "lobby":
+      return html`<div class="lobby"><${JoinCard} pin=${pin} /><${Roster} view=${view} onRemove=${onRemove} /></div>`;
+    case "preview":
+    case "question_open":
+    case "question_closed":
+      return html`<${QuestionStage} view=${view} clock=${clock} />
+        <div class="host-side">
+          ${view.phase !== "preview" && html`<p class="answer-count"><b>${view.answers_count}</b> of ${view.participants_count} answered</p>`}
+          ${players}
+        </div>`;
+    case "scoreboard":
+    case "self_paced_open":
+      return html`<section class="board-scores">
+          <h1>${PHASE_NAMES[view.phase]}</h1>
+          <${Scoreboard} key=${view.opening_no} rows=${view.scoreboard} opening=${view.opening_no} />
+        </section>
+        <div class="host-side">${view.phase === "self_paced_open" && html`<p>PIN <b>${pin}</b></p>`}${players}</div>`;
+    case "finished":
+      return html`<${Podium} rows=${view.scoreboard} title=${view.title} />
+        <${ResultsDownload} sessionId=${sessionId} token=${token} />`;
+    default:
+      return html`<section class="center-page"><h1>This quiz was cancelled</h1><p><a href="/library">Library</a></p></section>`;
+  }
+}
+
+const token = tokenOfFragment();
+if (token) {
+  render(html`<${Host} token=${token} />`, document.getElementById("app"));
+} else {
+  render(
+    html`<main class="center-page"><h1>This link is incomplete</h1><p>Open a session from the <a href="/library">library</a>.</p></main>`,
+    document.getElementById("app"),
+  );
+}

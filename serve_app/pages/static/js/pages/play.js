@@ -1,0 +1,118 @@
+// A participant: name, lobby, question, answer, result, final place. Phone first.
+
+import { html, render, useEffect, useMemo, useState } from "../../vendor/preact-htm.js";
+import { callUntilAnswered } from "../lib/api.js";
+import { announce, useFocusOn, useSession } from "../lib/hooks.js";
+import { keepPlace, placeOf } from "../lib/place.js";
+import { Session } from "../lib/session.js";
+import { plural } from "../lib/words.js";
+import { AnswerPad } from "../parts/answer.js";
+import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
+import { Bar, OpensIn } from "../parts/countdown.js";
+import { JoinForm } from "../parts/join.js";
+import { questionNote } from "../parts/question.js";
+import { SelfPaced } from "../parts/selfpaced.js";
+import { FinalPlace, ResultCard } from "../parts/standing.js";
+
+// The server sends a result right behind the close; when it does not, ask where one stands.
+const RESULT_WAIT_MS = 3000;
+
+function Play({ pin }) {
+  const [info, setInfo] = useState(null);
+  const [place, setPlace] = useState(null);
+  const [problem, setProblem] = useState("");
+  useEffect(() => {
+    const found = (data) => {
+      const mine = placeOf(pin, data.session_id);
+      keepPlace(pin, mine);
+      setInfo(data);
+      setPlace(mine);
+    };
+    const failed = (error) => {
+      // The PIN may be given up already while one's place is still there to be seen.
+      const kept = placeOf(pin);
+      if (kept.token) setPlace(kept);
+      else setProblem(error.code === "not_found" ? `No quiz is running under ${pin}.` : error.message);
+    };
+    callUntilAnswered("GET", `/pins/${pin}`, {}, (error) => setProblem(error.message)).then(found, failed);
+  }, []);
+
+  if (place?.token) return html`<${Playing} place=${place} />`;
+  if (place) return html`<${JoinForm} pin=${pin} title=${info.title} place=${place} onJoined=${setPlace} />`;
+  return html`<main class="center-page">
+    ${problem ? html`<h1>${problem}</h1>` : html`<span class="spinner large"></span><p>Looking for the quiz…</p>`}
+    <p><a href="/">Type another PIN</a></p>
+  </main>`;
+}
+
+function Playing({ place }) {
+  const session = useMemo(() => new Session(place.token), [place.token]);
+  useEffect(() => session.start(), [session]);
+  const state = useSession(session);
+  if (!canShow(state)) return html`<${NoView} session=${session} state=${state} />`;
+  const { view, you } = state;
+  const isAnswering = view.phase === "question_open" || view.phase === "self_paced_open";
+  return html`
+    <header class="play-bar">
+      <bdi class="nickname">${you.nickname}</bdi>
+      <span class="play-points">${plural(you.points ?? 0, "point")}</span>
+    </header>
+    <${ConnectionBanner} state=${state} kept=${isAnswering ? "Your answer is kept." : "Your place is kept."} />
+    <main class="play-main phase-${view.phase}"><${PlayPhase} session=${session} state=${state} /></main>`;
+}
+
+function PlayPhase({ session, state }) {
+  const { view, you, refusals } = state;
+  const { phase, question, opening_no: opening } = view;
+  const result = you.result?.opening_no === opening ? you.result : null;
+  const heading = useFocusOn(`${phase}:${opening}:${Boolean(result)}`);
+  const lacksResult = phase === "question_closed" && !result;
+  useEffect(() => {
+    if (!lacksResult) return undefined;
+    const timer = setTimeout(() => session.sayHelloAgain(), RESULT_WAIT_MS);
+    return () => clearTimeout(timer);
+  }, [lacksResult, opening]);
+  useEffect(() => {
+    if (phase === "preview" || (phase === "question_open" && question.opened_ms)) {
+      announce(phase === "preview" ? question.text : "Answers are open");
+    }
+  }, [phase, opening]);
+
+  switch (phase) {
+    case "lobby":
+      return html`<section class="waiting in-lobby">
+        <span class="rays" aria-hidden="true"></span>
+        <h1>You’re in!</h1>
+        <p class="lobby-name"><bdi>${you.nickname}</bdi></p>
+        <p>Look at the big screen. The quiz starts soon.</p>
+        <p class="quiet">${plural(view.participants_count, "player")} here</p>
+      </section>`;
+    case "preview":
+      return html`<section class="answering preview">
+        <p class="eyebrow">${questionNote(view, question)}</p>
+        <h1 class="play-question" dir="auto" ref=${heading} tabindex="-1">${question.text}</h1>
+        <${OpensIn} clock=${session.clock} question=${question} />
+      </section>`;
+    case "question_open":
+      return html`<section class="answering">
+        <${Bar} clock=${session.clock} question=${question} />
+        <p class="eyebrow">${questionNote(view, question)}</p>
+        <h1 class="play-question" dir="auto" ref=${heading} tabindex="-1">${question.text}</h1>
+        <${AnswerPad} key=${opening} session=${session} question=${question} />
+      </section>`;
+    case "question_closed":
+    case "scoreboard":
+      if (!result) return html`<section class="waiting"><h1>Time’s up</h1><p>Counting the answers…</p></section>`;
+      return html`<${ResultCard} key=${opening} view=${view} result=${result} refusal=${refusals[opening]} heading=${heading} />`;
+    case "self_paced_open":
+      return html`<${SelfPaced} session=${session} state=${state} />`;
+    case "finished":
+      return html`<${FinalPlace} view=${view} you=${you} heading=${heading} />`;
+    default:
+      return html`<section class="waiting"><h1 ref=${heading} tabindex="-1">The host has ended this quiz</h1><p><a href="/">To the start</a></p></section>`;
+  }
+}
+
+const pin = new URLSearchParams(location.search).get("pin") ?? "";
+if (pin) render(html`<${Play} pin=${pin} />`, document.getElementById("app"));
+else location.replace("/");

@@ -1,0 +1,88 @@
+// Answering: buttons, toggles or a field, and what became of the answer.
+
+import { html, useState } from "../../vendor/preact-htm.js";
+import { ERROR_TEXTS, TYPED_CHARS_MAX } from "../lib/facts.js";
+import { plural } from "../lib/words.js";
+import { CHOICES, ChoiceMark } from "./shapes.js";
+
+// Mounted anew for every opening (`key`), so that nothing of the last one stays.
+export function AnswerPad({ session, question }) {
+  const opening = question.opening_no;
+  const state = session.answerState(opening);
+  const answered = session.answerOf(opening);
+  return html`<div class="answer-pad">
+    ${question.kind === "typed"
+      ? html`<${TypedAnswer} session=${session} opening=${opening} isOpen=${state === "open"} answered=${answered} />`
+      : html`<${ChoiceAnswer} session=${session} question=${question} isOpen=${state === "open"} answered=${answered} />`}
+    <${Fate} state=${state} receipt=${session.state.receipts[opening]} error=${session.state.refusals[opening]} />
+  </div>`;
+}
+
+function ChoiceAnswer({ session, question, isOpen, answered }) {
+  const [picked, setPicked] = useState([]);
+  const isMultiple = question.kind === "multiple";
+  const opening = question.opening_no;
+  const chosen = answered?.choices ?? picked;
+  const press = (index) => {
+    if (!isOpen) return;
+    if (!isMultiple) {
+      session.answer(opening, { choices: [index] });
+      return;
+    }
+    setPicked(picked.includes(index) ? picked.filter((other) => other !== index) : [...picked, index]);
+  };
+  const send = () => session.answer(opening, { choices: [...picked].sort((a, b) => a - b) });
+  return html`
+    <div class="pads count-${question.choices.length} ${isOpen ? "" : "settled"}" role="group" aria-label="Answers">
+      ${question.choices.map((text, index) => {
+        const isChosen = chosen.includes(index);
+        return html`<button key=${index} type="button" class="pad c${index} ${isChosen ? "chosen" : ""}"
+          aria-pressed=${isMultiple || !isOpen ? isChosen : undefined} aria-disabled=${!isOpen} onClick=${() => press(index)}>
+          <${ChoiceMark} index=${index} />
+          <span class="choice-text" dir="auto">${text}</span>
+          ${isChosen && html`<span class="tick" aria-hidden="true">✓</span>`}
+        </button>`;
+      })}
+    </div>
+    ${isMultiple && isOpen && html`<button class="button primary wide send" aria-disabled=${picked.length === 0}
+      onClick=${() => picked.length && send()}>
+      ${picked.length ? `Send ${picked.map((index) => CHOICES[index].letter).sort().join(", ")}` : "Choose all that are right"}
+    </button>`}`;
+}
+
+function TypedAnswer({ session, opening, isOpen, answered }) {
+  const [text, setText] = useState("");
+  const submit = (event) => {
+    event.preventDefault();
+    if (text.trim()) session.answer(opening, { text: text.trim() });
+  };
+  if (!isOpen) return html`<p class="typed-answer" dir="auto">${answered?.text}</p>`;
+  return html`<form class="typed-form" onSubmit=${submit}>
+    <label for="typed">Your answer</label>
+    <input id="typed" class="text-input" dir="auto" autocomplete="off" autocapitalize="off" spellcheck=${false} autofocus
+      maxlength=${TYPED_CHARS_MAX} value=${text} onInput=${(event) => setText(event.target.value)} />
+    <button class="button primary wide" type="submit" aria-disabled=${!text.trim()}>Send</button>
+  </form>`;
+}
+
+// Said only once it is true: "received" stands for a receipt. In self-paced play the receipt says
+// what the answer was worth as well.
+function Fate({ state, receipt, error }) {
+  if (receipt?.correct !== undefined) {
+    const text = receipt.correct ? `Right! +${plural(receipt.points ?? 0, "point")}` : "Not this time";
+    return html`<p class="fate ${receipt.correct ? "received" : "refused"} feedback" role="status">
+      <span class="fate-mark" aria-hidden="true">${receipt.correct ? "✓" : "✕"}</span> ${text}
+    </p>`;
+  }
+  const words = {
+    open: "",
+    sending: html`<span class="spinner" aria-hidden="true"></span> Sending…`,
+    received: html`<span class="fate-mark" aria-hidden="true">✓</span> Answer received`,
+    refused: html`<span class="fate-mark" aria-hidden="true">!</span> ${error && textOf(error)}`,
+  };
+  return html`<p class="fate ${state}" role="status">${words[state]}</p>`;
+}
+
+function textOf(error) {
+  return ERROR_TEXTS[error.code] ?? error.detail;
+}

@@ -1,0 +1,81 @@
+// What the host can do now. One main action at any time, which the keyboard reaches as well.
+
+import { html, useEffect, useRef, useState } from "../../vendor/preact-htm.js";
+import { EXTEND_MS, ERROR_TEXTS } from "../lib/facts.js";
+import { Confirm } from "./dialog.js";
+
+const NEXT_KEYS = [" ", "Enter", "ArrowRight"];
+// Right after the phase has changed a key press was meant for the last one.
+const KEY_PAUSE_MS = 600;
+const IS_CONTROL = "button, a, input, select, textarea, summary, dialog";
+
+// The main action of a phase: {label, step}, or null where there is none without a question.
+export function mainAction(view) {
+  const isLast = view.question && view.question.question_index + 1 >= view.question_count;
+  switch (view.phase) {
+    case "lobby":
+      return { label: "Start", step: "start" };
+    case "preview":
+      return { label: "Show answers now", step: "next" };
+    case "question_open":
+      return { label: "Close now", step: "close" };
+    case "question_closed":
+      return { label: isLast ? "Final result" : "Scoreboard", step: "next" };
+    case "scoreboard":
+      return { label: "Next question", step: "next" };
+    default:
+      return null;
+  }
+}
+
+export function Controls({ session, state }) {
+  const { view, fault } = state;
+  const [asks, setAsks] = useState(false);
+  const action = mainAction(view);
+  const isMoving = state.sending.length > 0;
+  const moveOn = () => action && session.move(action.step);
+  useNextKeys(`${view.phase}:${view.opening_no}`, moveOn);
+  const isOver = view.phase === "finished" || view.phase === "cancelled";
+  if (isOver) return null;
+  return html`<footer class="controls">
+    <p class="controls-note" role="status">${isMoving ? "Sending…" : fault ? ERROR_TEXTS[fault.code] ?? fault.detail : action && html`<span class="key-hint">Space, Enter or → moves on</span>`}</p>
+    <button class="button quiet-button" onClick=${() => setAsks(true)}>End…</button>
+    ${view.phase === "question_open" &&
+    html`<button class="button" onClick=${() => session.move("extend", { extra_ms: EXTEND_MS })}>+${EXTEND_MS / 1000} s</button>`}
+    ${action && html`<button class="button primary main-action" aria-busy=${isMoving} onClick=${moveOn}>${action.label}</button>`}
+    ${asks && html`<${EndDialog} session=${session} phase=${view.phase} onClose=${() => setAsks(false)} />`}
+  </footer>`;
+}
+
+function EndDialog({ session, phase, onClose }) {
+  const isLobby = phase === "lobby";
+  const finish = { label: "Finish and show the result", kind: "primary", run: () => session.move("finish") };
+  const cancel = { label: "Cancel the quiz", kind: "danger", run: () => session.move("cancel") };
+  return html`<${Confirm}
+    title="End this quiz?"
+    text=${isLobby ? "Everybody is sent away." : "Finishing shows the podium with the points so far. Cancelling ends it without a result."}
+    actions=${[...(isLobby ? [] : [finish]), cancel, { label: "Go on" }]}
+    onClose=${onClose}
+  />`;
+}
+
+function useNextKeys(moment, moveOn) {
+  const since = useRef(0);
+  const latest = useRef(moveOn);
+  latest.current = moveOn;
+  useEffect(() => {
+    since.current = performance.now();
+  }, [moment]);
+  useEffect(() => {
+    const press = (event) => {
+      if (!NEXT_KEYS.includes(event.key) || event.repeat) return;
+      if (event.altKey || event.ctrlKey || event.metaKey) return;
+      // On a control the key belongs to the control.
+      if (event.target.closest?.(IS_CONTROL)) return;
+      event.preventDefault();
+      if (performance.now() - since.current > KEY_PAUSE_MS) latest.current();
+    };
+    addEventListener("keydown", press);
+    return () => removeEventListener("keydown", press);
+  }, []);
+}

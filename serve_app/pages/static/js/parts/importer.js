@@ -1,0 +1,66 @@
+// Bringing a quiz in from a file, and saying item by item what was left out.
+
+import { html, useState } from "../../vendor/preact-htm.js";
+import { call } from "../lib/api.js";
+import { QUIZ_BYTES_MAX } from "../lib/facts.js";
+import { plural } from "../lib/words.js";
+
+const FORMATS = [
+  { name: "rayquiz", text: "Rayquiz (JSON)" },
+  { name: "opentriviaqa", text: "OpenTriviaQA (text)" },
+];
+
+export function Importer({ token, onImported }) {
+  const [format, setFormat] = useState("rayquiz");
+  const [title, setTitle] = useState("");
+  const [file, setFile] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState("");
+  const [report, setReport] = useState(null);
+
+  const choose = (event) => {
+    const chosen = event.target.files[0] ?? null;
+    setFile(chosen);
+    setReport(null);
+    if (chosen) setFormat(chosen.name.endsWith(".json") ? "rayquiz" : "opentriviaqa");
+  };
+  const submit = async (event) => {
+    event.preventDefault();
+    if (!file || busy) return setProblem(file ? "" : "Choose a file first.");
+    if (file.size > QUIZ_BYTES_MAX) return setProblem("That file is larger than the server takes.");
+    setBusy(true);
+    setProblem("");
+    try {
+      const query = new URLSearchParams({ format, title: title.trim() || file.name.replace(/\.[^.]+$/, "") });
+      const made = await call("POST", `/quizzes/import?${query}`, { token, body: file });
+      setReport(made);
+      onImported();
+    } catch (error) {
+      setProblem(`${error.message} ${error.detail === error.message ? "" : error.detail}`);
+    }
+    setBusy(false);
+  };
+
+  return html`<form class="importer" onSubmit=${submit}>
+    <h2>Import a quiz</h2>
+    <label>File<input type="file" accept=".json,.txt,application/json,text/plain" onChange=${choose} /></label>
+    <label>Format<select value=${format} onChange=${(event) => setFormat(event.target.value)}>
+      ${FORMATS.map(({ name, text }) => html`<option key=${name} value=${name}>${text}</option>`)}
+    </select></label>
+    <label>Title <small>(else the file’s own)</small><input class="text-input" value=${title} onInput=${(event) => setTitle(event.target.value)} /></label>
+    <button class="button" type="submit" aria-busy=${busy}>${busy ? "Importing…" : "Import"}</button>
+    <p class="field-error" role="alert">${problem}</p>
+    ${report && html`<${Report} report=${report} />`}
+  </form>`;
+}
+
+function Report({ report }) {
+  const { skipped } = report;
+  return html`<div class="import-report" role="status">
+    <p><strong dir="auto">${report.title}</strong>: ${plural(report.question_count, "question")} imported${skipped.length > 0 && `, ${plural(skipped.length, "item")} left out`}.</p>
+    ${skipped.length > 0 && html`<div class="skipped" tabindex="0" aria-label="Left out"><table>
+      <thead><tr><th>Line</th><th>Why</th><th>Item</th></tr></thead>
+      <tbody>${skipped.map((item, index) => html`<tr key=${index}><td>${item.line}</td><td>${item.reason}</td><td dir="auto">${item.item}</td></tr>`)}</tbody>
+    </table></div>`}
+  </div>`;
+}

@@ -1,0 +1,58 @@
+// Choosing a name and getting in.
+
+import { html, useState } from "../../vendor/preact-htm.js";
+import { callUntilAnswered } from "../lib/api.js";
+import { NICKNAME_CHARS_MAX } from "../lib/facts.js";
+import { keepPlace } from "../lib/place.js";
+import { Brand } from "./brand.js";
+
+export function JoinForm({ pin, title, place, onJoined }) {
+  const [nickname, setNickname] = useState(place.nickname);
+  const [problem, setProblem] = useState("");
+  const [waits, setWaits] = useState("");
+  const tooLong = [...nickname.trim()].length > NICKNAME_CHARS_MAX;
+
+  const typed = (event) => {
+    setNickname(event.target.value);
+    setProblem("");
+  };
+  const submit = async (event) => {
+    event.preventDefault();
+    const name = nickname.trim();
+    if (waits) return;
+    if (!name || tooLong) {
+      setProblem(name ? `At most ${NICKNAME_CHARS_MAX} characters.` : "Type a name first.");
+      return;
+    }
+    setProblem("");
+    setWaits("Joining…");
+    keepPlace(pin, { ...place, nickname: name });
+    try {
+      const json = { nickname: name, join_key: place.joinKey };
+      const path = `/pins/${pin}/participants`;
+      const joined = await callUntilAnswered("POST", path, { json }, (error) =>
+        setWaits(`${error.message} Trying again…`),
+      );
+      const kept = { ...place, nickname: joined.nickname, token: joined.token };
+      keepPlace(pin, kept);
+      onJoined(kept);
+    } catch (error) {
+      setProblem(error.code === "nickname_invalid" ? `${error.message} ${error.detail}` : error.message);
+      setWaits("");
+    }
+  };
+
+  return html`<main class="join">
+    <${Brand} />
+    <form class="join-form" onSubmit=${submit} novalidate>
+      <p class="eyebrow">PIN ${pin}</p>
+      <h1 dir="auto">${title}</h1>
+      <label for="nickname">Your name</label>
+      <input id="nickname" class="text-input" dir="auto" autocomplete="nickname" autocapitalize="words" autofocus
+        spellcheck=${false} value=${nickname} onInput=${typed}
+        aria-invalid=${Boolean(problem) || tooLong} aria-describedby="nickname-note" />
+      <p id="nickname-note" class="field-error" role="alert">${problem || (tooLong && `At most ${NICKNAME_CHARS_MAX} characters.`)}</p>
+      <button class="button primary wide" type="submit" aria-busy=${Boolean(waits)}>${waits || "Let me in"}</button>
+    </form>
+  </main>`;
+}

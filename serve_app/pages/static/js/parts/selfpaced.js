@@ -1,0 +1,45 @@
+// Everybody at their own pace: a question, its answer, at once what it was worth, the next one.
+
+import { html, useEffect, useState } from "../../vendor/preact-htm.js";
+import { announce, useFocusOn } from "../lib/hooks.js";
+import { plural } from "../lib/words.js";
+import { AnswerPad } from "./answer.js";
+import { questionNote } from "./question.js";
+
+export function SelfPaced({ session, state }) {
+  const { view, you, question, receipts } = state;
+  const next = you.next_opening ?? 0;
+  // The opening on the screen; it stays after its receipt until the person goes on.
+  const [opening, setOpening] = useState(next);
+  const heading = useFocusOn(`${opening}:${question?.opening_no}`);
+  const isThere = question?.opening_no === opening;
+  useEffect(() => {
+    if (opening && !isThere) session.ask(opening);
+  }, [opening]);
+  useEffect(() => {
+    if (isThere) announce(question.text);
+  }, [isThere, opening]);
+
+  if (!opening) {
+    return html`<section class="waiting">
+      <h1 ref=${heading} tabindex="-1">All done!</h1>
+      <p>You have answered every question and stand at <strong>${plural(you.points, "point")}</strong>.</p>
+      <p class="quiet">The final places come when the host ends the quiz.</p>
+    </section>`;
+  }
+  if (!isThere) return html`<section class="waiting" aria-busy="true"><span class="spinner large"></span></section>`;
+  const receipt = receipts[opening];
+  const isSettled = receipt || session.answerState(opening) === "refused";
+  return html`<section class="answering">
+    <p class="eyebrow">${questionNote(view, question)}</p>
+    <h1 class="play-question" dir="auto" ref=${heading} tabindex="-1">${question.text}</h1>
+    <${AnswerPad} key=${opening} session=${session} question=${question} />
+    ${isSettled && html`<button class="button primary wide go-on" onClick=${() => setOpening(receipt ? next : after(view, opening))}>
+      ${opening < view.question_count ? "Next question" : "Finish"}
+    </button>`}
+  </section>`;
+}
+
+function after(view, opening) {
+  return opening < view.question_count ? opening + 1 : 0;
+}

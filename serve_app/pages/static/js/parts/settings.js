@@ -1,0 +1,54 @@
+// How a session is to be played; sent as it stands to POST /api/sessions.
+
+import { html, useState } from "../../vendor/preact-htm.js";
+import { Dialog } from "./dialog.js";
+
+const START = {
+  mode: "live",
+  scoring: "speed_half_floor.v1",
+  streak_bonus: false,
+  preview_ms: 4000,
+  close_when_all_answered: true,
+  late_join: true,
+};
+
+export function StartDialog({ quiz, onStart, onClose, problem, isBusy }) {
+  const [settings, setSettings] = useState(START);
+  const isLive = settings.mode === "live";
+  const change = (patch) => setSettings({ ...settings, ...patch });
+  // Only the participant sees when a question of theirs was looked at, so speed pays nothing there.
+  const changeMode = (mode) =>
+    change(mode === "live" ? { mode } : { mode, scoring: "accuracy.v1", streak_bonus: false });
+  const check = (name, text) => html`<label class="check">
+    <input type="checkbox" checked=${settings[name]} onChange=${(event) => change({ [name]: event.target.checked })} />${text}
+  </label>`;
+  const submit = (event) => {
+    event.preventDefault();
+    onStart(settings);
+  };
+  return html`<${Dialog} title=${quiz.title} onClose=${onClose}>
+    <form class="settings" onSubmit=${submit}>
+      <label>Pace<select value=${settings.mode} onChange=${(event) => changeMode(event.target.value)}>
+        <option value="live">The host sets the pace</option>
+        <option value="self_paced">Everybody at their own pace</option>
+      </select></label>
+      ${isLive && html`
+        <label>Points<select value=${settings.scoring} onChange=${(event) => change({ scoring: event.target.value })}>
+          <option value="speed_half_floor.v1">Right and fast</option>
+          <option value="accuracy.v1">Right, whatever the time</option>
+        </select></label>
+        <label>Question alone before the answers<select value=${settings.preview_ms} onChange=${(event) => change({ preview_ms: Number(event.target.value) })}>
+          <option value="0">not at all</option><option value="2000">2 seconds</option><option value="4000">4 seconds</option>
+          <option value="7000">7 seconds</option><option value="15000">15 seconds</option>
+        </select></label>
+        ${check("streak_bonus", "Bonus for right answers in a row")}
+        ${check("close_when_all_answered", "Close as soon as everybody has answered")}`}
+      ${check("late_join", "People may join after the start")}
+      <p class="field-error" role="alert">${problem}</p>
+      <div class="dialog-actions">
+        <button class="button primary" type="submit" aria-busy=${isBusy}>Open the lobby</button>
+        <button class="button" type="button" onClick=${onClose}>Not now</button>
+      </div>
+    </form>
+  <//>`;
+}

@@ -1,0 +1,1 @@
+"""Simulated players and load, over the network; imports nothing of ours but ``engine``."""

@@ -1,0 +1,155 @@
+"""A stage for the pages: a real Chromium, a wire that can be cut, and how to get on.
+
+``live_site`` is the running site: ``base_url``, ``operator_token``, ``open_session(quiz, settings)``.
+With ``RAYQUIZ_SCREENSHOTS`` set to a folder, the screens are saved there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
+
+_CHROMIUM = os.environ.get("RAYQUIZ_CHROMIUM", "/usr/bin/chromium")
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+_LAPTOP = {"viewport": {"width": 1280, "height": 800}}
+_PROJECTOR = {"viewport": {"width": 1920, "height": 1080}}
+
+
+class Network:
+    """The wire between one page and the site, which a test can cut or make lossy."""
+
+    def __init__(self) -> None:
+        self.is_down = False
+        #: Messages to the page that contain this are lost.
+        self.swallowed: str | None = None
+        self._routes: list[WebSocketRoute] = []
+
+    def handle(self, route: WebSocketRoute) -> None:
+        """Take over a websocket that a page opens."""
+        if self.is_down:
+            route.on_message(lambda _: None)
+            return
+        server = route.connect_to_server()
+        self._routes.append(route)
+
+        def to_page(message: str | bytes) -> None:
+            if not (self.swallowed and self.swallowed in str(message)):
+                route.send(message)
+
+        server.on_message(to_page)
+
+    async def cut(self) -> None:
+        """Close every socket; new ones reach nobody."""
+        self.is_down = True
+        routes, self._routes = self._routes, []
+        for route in routes:
+            await route.close(code=1012)
+
+    def mend(self) -> None:
+        """Let messages through again; a page whose socket reached nobody finds out by itself."""
+        self.is_down = False
+        self.swallowed = None
+
+
+class Stage:
+    """Opens pages, each in a browser profile of its own, and knows the way to get on."""
+
+    def __init__(self, live_site: Any, browser: Browser) -> None:
+        self.site = live_site
+        self._browser = browser
+        #: What pages complained about; none is allowed.
+        self.complaints: list[str] = []
+
+    def session(self, *questions: dict[str, Any], **settings: Any) -> dict[str, str]:
+        """Open a session; without a preview unless it is asked for."""
+        quiz = {"title": "The solar system", "questions": list(questions)}
+        opened: dict[str, str] = self.site.open_session(quiz, {"preview_ms": 0, **settings})
+        return opened
+
+    async def open(self, path: str, network: Network | None = None, **device: Any) -> Page:
+        """Open a page of the site."""
+        context = await self._browser.new_context(**device)
+        page = await context.new_page()
+        if network is not None:
+            await page.route_web_socket(re.compile(r"/ws$"), network.handle)
+        page.on("pageerror", lambda error: self.complaints.append(f"{path[:10]}: {error}"))
+        page.on("console", lambda line: self._hear(line.text))
+        await page.goto(f"{self.site.base_url}{path}")
+        return page
+
+    def _hear(self, line: str) -> None:
+        if "Content Security Policy" in line:
+            self.complaints.append(line)
+
+    async def host(self, session: dict[str, str], **device: Any) -> Page:
+        """The host's console on a laptop."""
+        return await self.open(f"/host#token={session['host_token']}", **{**_LAPTOP, **device})
+
+    async def board(self, session: dict[str, str], **device: Any) -> Page:
+        """The projector."""
+        return await self.open(f"/board?pin={session['pin']}", **{**_PROJECTOR, **device})
+
+    async def phone(self, path: str, network: Network | None = None) -> Page:
+        """A phone that opens a page."""
+        return await self.open(path, network, **_PHONE)
+
+    async def join(self, session: dict[str, str], name: str, network: Network | None = None) -> Page:
+        """A phone whose owner has joined and stands in the lobby."""
+        page = await self.phone(f"/play?pin={session['pin']}", network)
+        await page.fill("#nickname", name)
+        await page.get_by_role("button", name="Let me in").click()
+        await expect(page.locator(".play-bar .nickname")).to_have_text(name)
+        return page
+
+    async def press(self, host: Page, name: str) -> None:
+        """Press a button of the host's console."""
+        await host.get_by_role("button", name=name, exact=True).click()
+
+    async def shoot(self, moment: str, **screens: Page) -> None:
+        """Save what the screens show."""
+        folder = os.environ.get("RAYQUIZ_SCREENSHOTS")
+        if not folder:
+            return
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for name, page in screens.items():
+            await page.screenshot(path=Path(folder, f"{moment}-{name}.png"))
+
+    def answers_stored(self, session: dict[str, str]) -> list[dict[str, Any]]:
+        """Every stored answer of a finished session."""
+        response = httpx.get(
+            f"{self.site.base_url}/api/sessions/{session['session_id']}/results",
+            headers={"authorization": f"Bearer {session['host_token']}"},
+        )
+        found: list[dict[str, Any]] = response.raise_for_status().json()["answers"]
+        return found
+
+
+@pytest.fixture
+def network() -> Network:
+    return Network()
+
+
+@pytest.fixture
+async def stage(live_site: Any) -> AsyncIterator[Stage]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
+        stage = Stage(live_site, browser)
+        yield stage
+        await browser.close()
+    assert not stage.complaints

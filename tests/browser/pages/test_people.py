@@ -1,0 +1,206 @@
+"""The pages and the people in front of them: names, keyboards, removal, second tabs, long texts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+pytestmark = pytest.mark.browser
+
+_PLANET = {
+    "kind": "single",
+    "text": "Which planet has the shortest day?",
+    "choices": ["Mars", "Jupiter", "Venus", "Earth"],
+    "correct": [1],
+    "time_limit_ms": 60_000,
+}
+_LONGEST = {
+    "kind": "single",
+    "text": "Every word of this long question counts. " * 15,
+    "choices": [f"Choice {n}: " + "quite a lot of text to read " * 5 for n in range(8)],
+    "correct": [3],
+    "time_limit_ms": 60_000,
+    "explanation": "There is a lot to say about this. " * 20,
+}
+_TYPED = {
+    "kind": "typed",
+    "text": "What is our galaxy called?",
+    "accepted": ["Milky Way"],
+    "time_limit_ms": 60_000,
+}
+
+
+async def test_markup_in_a_nickname_is_shown_as_text(stage):
+    session = stage.session(_PLANET)
+    name = "<b onclick=alert(1)>x"
+    host = await stage.host(session)
+    board = await stage.board(session)
+    await stage.join(session, name)
+    await expect(board.locator(".name-chip")).to_have_text(name)
+    await expect(host.locator(".name-chip bdi")).to_have_text(name)
+    assert await host.locator("[onclick]").count() == 0
+    assert await board.locator("[onclick]").count() == 0
+
+
+async def test_a_taken_or_blank_nickname_is_told_beside_the_field(stage):
+    session = stage.session(_PLANET)
+    await stage.join(session, "Mia")
+    page = await stage.phone(f"/play?pin={session['pin']}")
+    await page.get_by_role("button", name="Let me in").click()
+    await expect(page.get_by_role("alert")).to_have_text("Type a name first.")
+    await page.get_by_label("Your name").fill("MIA")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("has this name already")
+    await page.get_by_label("Your name").fill("W" * 25)
+    await expect(page.get_by_role("alert")).to_have_text("At most 24 characters.")
+
+
+async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
+    session = stage.session(_PLANET, _TYPED, preview_ms=2_000)
+    host = await stage.host(session)
+    page = await stage.open("/")
+    await page.keyboard.type(session["pin"])
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_label("Your name")).to_be_focused()
+    await page.keyboard.type("Mia")
+    await page.keyboard.press("Enter")
+    await expect(host.locator(".name-chip")).to_have_count(1)
+
+    await host.wait_for_timeout(700)
+    await host.keyboard.press("Space")
+    await expect(page.get_by_role("heading", name=_PLANET["text"])).to_be_focused()
+    await expect(page.locator(".pad")).to_have_count(4)
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("button", name="B Jupiter")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Right!")).to_be_focused()
+
+    for key, sign in (("ArrowRight", "Next question"), ("Enter", "Show answers now")):
+        await host.wait_for_timeout(700)
+        await host.keyboard.press(key)
+        await expect(host.get_by_role("button", name=sign)).to_be_visible()
+    await expect(page.get_by_label("Your answer")).to_be_visible(timeout=10_000)
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("milky way")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Right!")).to_be_visible()
+    await host.wait_for_timeout(700)
+    await host.keyboard.press("ArrowRight")
+    await expect(host.locator(".podium")).to_be_visible()
+
+
+async def test_screen_readers_are_told_question_and_result(stage):
+    session = stage.session(_PLANET, preview_ms=1_500)
+    host = await stage.host(session)
+    mia = await stage.join(session, "Mia")
+    said = mia.locator("#announcer")
+    await stage.press(host, "Start")
+    await expect(said).to_contain_text(_PLANET["text"])
+    await mia.get_by_role("button", name="B Jupiter").click()
+    await expect(said).to_contain_text("Right!. +")
+    await expect(said).to_contain_text("You are 1st")
+
+
+async def test_removed_participant_sees_it_and_is_not_asked_to_wait(stage):
+    session = stage.session(_PLANET)
+    host = await stage.host(session)
+    mia = await stage.join(session, "Mia")
+    ben = await stage.join(session, "Ben")
+    await host.get_by_role("button", name="Remove Mia").click()
+    await stage.press(host, "Remove")
+    await expect(mia.get_by_role("heading")).to_have_text("The host removed you from this quiz.")
+    await stage.shoot("removed", phone=mia)
+    await expect(host.locator(".name-chip")).to_have_count(1)
+    await mia.reload()
+    await expect(mia.get_by_role("heading")).to_have_text("The host removed you from this quiz.")
+    await expect(ben.get_by_role("heading", name="You’re in!")).to_be_visible()
+
+
+async def test_second_tab_takes_the_place_and_the_first_can_take_it_back(stage):
+    session = stage.session(_PLANET)
+    first = await stage.join(session, "Mia")
+    second = await first.context.new_page()
+    await second.goto(first.url)
+    await expect(second.get_by_role("heading", name="You’re in!")).to_be_visible()
+    await expect(first.get_by_role("heading")).to_contain_text("another tab")
+    await first.get_by_role("button", name="Play here").click()
+    await expect(first.get_by_role("heading", name="You’re in!")).to_be_visible()
+    await expect(second.get_by_role("heading")).to_contain_text("another tab")
+
+
+async def test_self_paced_play_says_at_once_what_an_answer_was_worth(stage):
+    session = stage.session(_PLANET, _TYPED, mode="self_paced", scoring="accuracy.v1")
+    host = await stage.host(session)
+    mia = await stage.join(session, "Mia")
+    await stage.press(host, "Start")
+    await mia.get_by_role("button", name="B Jupiter").click()
+    await expect(mia.get_by_text("Right! +1,000 points")).to_be_visible()
+    await stage.shoot("self-paced", phone=mia)
+    await mia.reload()
+    await expect(mia.get_by_label("Your answer")).to_be_visible()
+    await mia.get_by_label("Your answer").fill("Andromeda")
+    await mia.keyboard.press("Enter")
+    await expect(mia.get_by_text("Not this time")).to_be_visible()
+    await mia.get_by_role("button", name="Finish").click()
+    await expect(mia.locator(".waiting")).to_contain_text("1,000 points")
+    await stage.press(host, "End…")
+    await stage.press(host, "Finish and show the result")
+    await expect(mia.get_by_role("heading", name="You won!")).to_be_visible()
+
+
+async def test_longest_texts_fit_the_projector_and_never_widen_the_phone(stage):
+    session = stage.session(_LONGEST)
+    host = await stage.host(session)
+    board = await stage.board(session)
+    mia = await stage.join(session, "W" * 24)
+    await stage.press(host, "Start")
+    await expect(mia.locator(".pad")).to_have_count(8)
+    fits = "box => box.scrollHeight <= box.clientHeight + 1 && box.scrollWidth <= box.clientWidth + 1"
+    assert await board.locator(".stage-question").evaluate(fits)
+    assert await mia.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    heights = await mia.locator(".pad").evaluate_all("all => all.map(pad => pad.offsetHeight)")
+    assert min(heights) >= 48
+    await stage.shoot("long", board=board, phone=mia)
+    await stage.press(host, "Close now")
+    await expect(board.locator(".explanation")).to_be_visible()
+    assert await board.locator(".stage-question").evaluate(fits)
+    assert await mia.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_nothing_moves_for_those_who_asked_for_stillness(stage):
+    session = stage.session(_PLANET)
+    host = await stage.host(session)
+    board = await stage.board(session, reduced_motion="reduce")
+    mia = await stage.join(session, "Mia")
+    await stage.press(host, "Start")
+    await mia.get_by_role("button", name="B Jupiter").click()
+    await stage.press(host, "Final result")
+    await expect(board.locator(".step-1.shown")).to_be_visible(timeout=1_000)
+    assert await board.locator("canvas").count() == 0
+
+
+async def test_operator_imports_a_file_and_opens_a_session(stage):
+    library = await stage.open(f"/library#token={stage.site.operator_token}")
+    text = "#Q Which is the red planet?\n^ Mars\nA Mars\nB Venus\n\n#Q Broken one\n^ Nowhere\nA Here\n"
+    await library.set_input_files(
+        "input[type=file]",
+        {"name": "planets.txt", "mimeType": "text/plain", "buffer": text.encode()},
+    )
+    await library.get_by_role("button", name="Import").click()
+    report = library.locator(".import-report")
+    await expect(report).to_contain_text("1 question imported, 1 item left out")
+    await stage.shoot("library", laptop=library)
+    await library.get_by_role("button", name="Play planets").first.click()
+    await library.get_by_role("button", name="Open the lobby").click()
+    await library.wait_for_url(re.compile(r"/host#token="))
+    await expect(library.get_by_role("button", name="Start")).to_be_visible()
+
+
+async def test_a_wrong_pin_and_a_forged_token_are_told(stage):
+    page = await stage.phone("/play?pin=000000")
+    await expect(page.get_by_role("heading")).to_contain_text("No quiz is running")
+    host = await stage.open("/host#token=not.a.token")
+    await expect(host.get_by_role("heading")).to_contain_text("not valid any more")

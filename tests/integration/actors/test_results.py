@@ -1,0 +1,140 @@
+"""Results from the tables alone, beside the session that was played and the naive scorer."""
+
+import uuid
+
+import msgspec
+import pytest
+
+from actors.library import QuizLibrary
+from actors.results import ResultsReader
+from actors.sql import queries
+from engine.errors import NotFound
+from engine.events import AnswerAccepted, Joined, encode_phase_event
+from engine.model import SessionSettings
+from engine.phases import Step
+from engine.testing.auditor import audit
+from engine.testing.driver import SessionDriver
+from engine.testing.factories import make_quiz
+
+SETTINGS = SessionSettings(preview_ms=0, streak_bonus=True)
+
+
+@pytest.fixture
+def played():
+    """Four people, four questions; the third one is removed, the fourth answers nothing."""
+    driver = SessionDriver(make_quiz(), SETTINGS)
+    for nickname in ("Mia", "Noah", "Lea", "Finn"):
+        driver.join(nickname)
+    driver.move(Step.START)
+    for mia, noah in (((1,), (0,)), ((0, 2), (0, 2)), ((0,), (0,)), ("canberra", "Sydney")):
+        driver.wait(3_000)
+        for who, given in ((1, mia), (2, noah), (3, mia)):
+            if who == 3 and driver.state.participants[3].removed:
+                continue
+            if isinstance(given, str):
+                driver.answer(who, text=given)
+            else:
+                driver.answer(who, *given)
+        driver.move(Step.CLOSE)
+        if driver.state.current_no == 2:
+            driver.move(Step.REMOVE, who=3)
+        driver.move(Step.NEXT)
+        if not driver.state.phase.is_over:
+            driver.move(Step.NEXT)
+    return driver
+
+
+@pytest.fixture
+async def session_id(pool, played):
+    """The same session in the tables, written with the statements of the log."""
+    quiz_id = (await QuizLibrary(pool).create(played.state.quiz)).quiz_id
+    session_id = str(uuid.uuid4())
+    settings = msgspec.json.encode(SETTINGS).decode()
+    assert await pool.fetch(queries["create_session"], session_id, quiz_id, "123456", settings)
+    numbered = list(enumerate(played.events, 1))
+    joins = [(e, n) for n, e in numbered if isinstance(e, Joined)]
+    answers = [(e, n) for n, e in numbered if isinstance(e, AnswerAccepted)]
+    others = [(e, n) for n, e in numbered if not isinstance(e, AnswerAccepted | Joined)]
+
+    def columns(rows, *names):
+        return [*([getattr(e, name) for e, _ in rows] for name in names), [n for _, n in rows]]
+
+    *fields, seqs = columns(joins, "participant_id", "join_key", "nickname", "at_ms")
+    await pool.fetch(queries["append_joins"], session_id, 0, *fields[:3], seqs, fields[3])
+    *fields, seqs = columns(
+        answers, "opening_no", "participant_id", "question_index", "choice_mask", "text",
+        "elapsed_ms", "correct", "points", "at_ms",
+    )  # fmt: skip
+    await pool.fetch(queries["append_answers"], session_id, 0, *fields[:8], seqs, fields[8])
+    bodies = [encode_phase_event(e).decode() for e, _ in others]
+    await pool.fetch(queries["append_events"], session_id, 0, [n for _, n in others], bodies)
+    return session_id
+
+
+async def test_the_tables_say_what_the_memory_said(pool, played, session_id):
+    board = await ResultsReader(pool).scoreboard(session_id, 0, 100)
+    found = [(row.participant_id, row.points, row.rank) for row in board]
+    assert found == list(played.state.scoreboard.ranked())
+    assert [row.nickname for row in board] == ["Mia", "Noah", "Finn"]
+    assert [(row.answered, row.correct) for row in board] == [(4, 4), (4, 2), (0, 0)]
+
+
+async def test_the_auditor_agrees_and_needs_nothing_but_the_results(pool, session_id):
+    found = msgspec.to_builtins(await ResultsReader(pool).results(session_id))
+    people = found["participants"]
+    expected = audit(
+        found["quiz"],
+        found["settings"],
+        [person["participant_id"] for person in people],
+        found["answers"],
+        [person["participant_id"] for person in people if person["removed"]],
+    )
+    board = found["scoreboard"]
+    assert [(row["participant_id"], row["points"], row["rank"]) for row in board] == expected
+
+
+async def test_results_tell_everything(pool, played, session_id):
+    reader = ResultsReader(pool)
+    found = await reader.results(session_id)
+    assert (found.title, found.cancelled, found.settings) == ("A quiz", False, SETTINGS)
+    assert found.quiz == played.state.quiz
+    assert [(p.nickname, p.removed) for p in found.participants] == [
+        ("Mia", False), ("Noah", False), ("Lea", True), ("Finn", False)
+    ]  # fmt: skip
+    assert [(o.opening, o.answered, o.correct, o.distribution) for o in found.openings] == [
+        (1, 3, 2, (1, 2, 0, 0)),
+        (2, 3, 3, (3, 0, 3, 0)),
+        (3, 2, 2, (2, 0)),
+        (4, 2, 1, (1, 1)),
+    ]
+    assert len(found.answers) == await reader.answers_count(session_id) == 10
+    assert found.answers[0].choices == (1,)
+
+
+async def test_pages_of_a_scoreboard_keep_the_ranks(pool, session_id):
+    reader = ResultsReader(pool)
+    whole = await reader.scoreboard(session_id, 0, 100)
+    assert [(await reader.scoreboard(session_id, n, 1))[0] for n in range(3)] == whole
+    assert await reader.scoreboard(session_id, 3, 1) == []
+
+
+async def test_equal_points_share_a_rank_in_the_order_of_joining(pool, session_id):
+    await pool.execute("UPDATE answers SET points = 500 WHERE opening_no = 1")
+    await pool.execute("UPDATE answers SET points = 0 WHERE opening_no > 1")
+    board = await ResultsReader(pool).scoreboard(session_id, 0, 100)
+    assert [(r.participant_id, r.rank) for r in board] == [(1, 1), (2, 1), (4, 3)]
+
+
+async def test_a_session_that_is_not_there(pool):
+    reader = ResultsReader(pool)
+    nobody = str(uuid.uuid4())
+    assert await reader.scoreboard(nobody, 0, 10) == []
+    assert await reader.answers_count(nobody) == 0
+    for session_id in (nobody, "x", ""):
+        with pytest.raises(NotFound):
+            await reader.results(session_id)
+
+
+async def test_a_listing_of_sessions(pool, session_id):
+    rows, cursor = await ResultsReader(pool).page(10, None)
+    assert ([(row.session_id, row.pin) for row in rows], cursor) == ([(session_id, "123456")], None)

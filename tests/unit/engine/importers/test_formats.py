@@ -1,0 +1,44 @@
+"""The door of all importers: bounds, and errors for a file as a whole."""
+
+import pytest
+
+from engine import limits
+from engine.errors import Malformed
+from engine.importers import FORMATS, import_quiz, to_json
+from engine.testing.factories import make_quiz
+
+GOOD = b"#Q A question?\n^ a\nA a\nB b\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "format_name", "title", "code", "names"),
+    [
+        (b" " * (limits.QUIZ_BYTES_MAX + 1), "rayquiz", "t", "too_large", "4194305 bytes"),
+        (GOOD, "aiken", "t", "malformed", "format: 'aiken'; allowed: rayquiz, opentriviaqa"),
+        (GOOD, "opentriviaqa", " ", "invalid_quiz", "title: it is empty"),
+        (GOOD, "opentriviaqa", "x" * 201, "invalid_quiz", "title: 201"),
+        (b"", "opentriviaqa", "t", "quiz_empty", "it has no question"),
+        (b"#Q x\n", "opentriviaqa", "t", "quiz_empty", "the first of 1 skipped: 0 answers"),
+        (b'{"title":"t","questions":[]}', "rayquiz", "", "quiz_empty", "it has no question"),
+        (b'{"questions":[7]}', "rayquiz", "t", "quiz_empty", "the first of 1 skipped: Expected"),
+        (b"nothing of the kind", "rayquiz", "t", "malformed", "file: "),
+    ],
+)  # fmt: skip
+def test_files_that_give_no_quiz(data, format_name, title, code, names):
+    with pytest.raises(Malformed) as caught:
+        import_quiz(data, format_name, title)
+    assert caught.value.code == code
+    assert names in caught.value.detail
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("data", [b"\0", b"\xff\xfe\0\0", bytes(range(256)) * 40, b"#Q" * 999])
+def test_bytes_of_no_meaning_give_a_coded_error(format_name, data):
+    with pytest.raises(Malformed) as caught:
+        import_quiz(data, format_name, "t")
+    assert caught.value.code in ("malformed", "quiz_empty")
+
+
+def test_both_formats_give_a_quiz():
+    assert import_quiz(GOOD, "opentriviaqa", "t").quiz.questions
+    assert import_quiz(to_json(make_quiz()), "rayquiz", "").quiz == make_quiz()

@@ -1,0 +1,457 @@
+"""The rules, one by one. Laws that hold for every game stand in test_laws.py."""
+
+import pytest
+
+from engine import limits
+from engine.commands import Join, Move, SubmitAnswer
+from engine.errors import ClientFault, Conflict, Malformed, NotFound, TooMany, Unauthorized
+from engine.events import Cancelled, Closed, Extended, Finished, Joined, Opened
+from engine.model import PointsMode, QuestionKind, ScoringPolicy, SessionSettings
+from engine.phases import Phase, Step
+from engine.recovery import snapshot
+from engine.session import Pending, clean_nickname, decide, fold_nickname, rearm
+from engine.testing.driver import PLAIN, SELF_PACED, START_MS, SessionDriver
+from engine.testing.factories import make_question, make_quiz
+
+LIMIT_MS = 20_000
+
+
+def opened(*questions, settings=PLAIN, people=("Mia", "Noah")):
+    driver = SessionDriver(make_quiz(*questions or (make_question(), make_question())), settings)
+    for nickname in people:
+        driver.join(nickname)
+    driver.move(Step.START)
+    return driver
+
+
+def refused(driver, code, command):
+    """The command is refused with this code, and has changed nothing."""
+    before = snapshot(driver.state)
+    with pytest.raises(ClientFault) as caught:
+        driver.do(command)
+    assert caught.value.code == code
+    assert snapshot(driver.state) == before
+    return caught.value
+
+
+def refused_answer(driver, code, who=1, opening_no=None, mask=0b10, text="", elapsed_ms=-1):
+    opening_no = driver.state.current_no if opening_no is None else opening_no
+    return refused(driver, code, SubmitAnswer(who, opening_no, mask, text, elapsed_ms))
+
+
+# --- joining --------------------------------------------------------------------------------------
+
+
+def test_participants_are_numbered_in_the_order_of_joining():
+    driver = SessionDriver()
+    assert [driver.join(name) for name in ("Mia", "Noah", "Lea")] == [1, 2, 3]
+
+
+def test_the_same_key_is_the_same_participant_whatever_the_name():
+    driver = SessionDriver()
+    first = driver.join("Mia", "one-key")
+    driver.move(Step.START)
+    assert driver.join("Somebody else", "one-key") == first
+    assert driver.state.participants[first].nickname == "Mia"
+    assert len(driver.state.participants) == 1
+
+
+def test_a_repeated_join_comes_back_even_after_the_end():
+    driver = opened()
+    driver.moves(Step.FINISH)
+    assert driver.join("Mia") == 1
+
+
+@pytest.mark.parametrize("other", ["Mia", "mia", " MIA ", "Mia\u200d", "M\uff49a", "Mia\ufe0f"])
+def test_a_nickname_that_looks_the_same_is_taken(other):
+    driver = SessionDriver()
+    driver.join("Mia")
+    refused(driver, "nickname_taken", Join("another-key", other))
+
+
+@pytest.mark.parametrize(
+    "nickname",
+    ["", "  ", "x" * (limits.NICKNAME_CHARS_MAX + 1), "a\0b", "a\u202eb", "\u200d",
+     "\u3164", "\u2800",
+     "a\u200bb", "\ud800", "\ufe0f"],
+)  # fmt: skip
+def test_nicknames_that_cannot_be_seen_are_invalid(nickname):
+    refused(SessionDriver(), "nickname_invalid", Join("some-key", nickname))
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("  Mia   Lou ", "Mia Lou"),
+        ("Zoe\u0308", "Zoë"),
+        ("👩‍🚀", "👩‍🚀"),
+        ("名前", "名前"),
+        ("<b>x</b>", "<b>x</b>"),
+    ],
+)
+def test_nicknames_are_shown_tidily(given, shown):
+    assert clean_nickname(given) == shown
+
+
+def test_folding_a_nickname_twice_changes_nothing():
+    for nickname in ("Mia", "STRASSE", "ﬁn", "👩‍🚀"):
+        assert fold_nickname(fold_nickname(nickname)) == fold_nickname(nickname)
+
+
+def test_late_joins_start_with_nothing_unless_they_are_not_allowed():
+    driver = opened()
+    late = driver.join("Lea")
+    assert driver.state.scoreboard.rank(late) == 1
+    strict = opened(settings=SessionSettings(preview_ms=0, late_join=False))
+    assert refused(strict, "wrong_phase", Join("some-key", "Lea")).detail
+
+
+@pytest.mark.parametrize("step", [Step.FINISH, Step.CANCEL])
+def test_nobody_new_comes_in_after_the_end(step):
+    driver = opened()
+    driver.move(step)
+    refused(driver, "session_over", Join("some-key", "Lea"))
+
+
+def test_a_session_has_so_many_participants_and_no_more():
+    driver = SessionDriver()
+    driver.state.next_participant_id = limits.PARTICIPANTS_MAX
+    assert driver.join("last") == limits.PARTICIPANTS_MAX
+    with pytest.raises(TooMany):
+        driver.join("one more")
+
+
+def test_joins_that_are_not_stored_yet_are_found():
+    driver = SessionDriver()
+    pending = Pending()
+    (first,) = decide(driver.state, Join("key-one", "Mia"), START_MS, pending).events
+    pending.add(first)
+    again = decide(driver.state, Join("key-one", "Mia"), START_MS + 5, pending)
+    assert (again.events, again.repeats) == ((), first)
+    with pytest.raises(Conflict, match="taken"):
+        decide(driver.state, Join("key-two", "mia"), START_MS, pending)
+    (second,) = decide(driver.state, Join("key-two", "Noah"), START_MS, pending).events
+    assert isinstance(second, Joined)
+    assert second.participant_id == 2
+    pending.discard(first)
+    decide(driver.state, Join("key-three", "mia"), START_MS, pending)
+
+
+# --- answering ------------------------------------------------------------------------------------
+
+
+def test_an_answer_counts_at_the_close_and_not_before():
+    driver = opened()
+    driver.wait(2_000)
+    (event,) = driver.answer(1, 1).events
+    assert (event.correct, event.points, event.elapsed_ms) == (True, 950, 2_000)
+    assert driver.state.participants[1].points == 0
+    driver.move(Step.CLOSE)
+    assert list(driver.state.scoreboard.ranked()) == [(1, 950, 1), (2, 0, 2)]
+
+
+def test_the_first_answer_stands():
+    driver = opened()
+    first = driver.answer(1, 0).events[0]
+    driver.wait(500)
+    again = driver.answer(1, 1)
+    assert (again.events, again.repeats) == ((), first)
+    driver.move(Step.CLOSE)
+    assert driver.answer(1, 1, opening_no=1).repeats == first  # a repeat is no latecomer
+    driver.move(Step.FINISH)
+    assert driver.answer(1, 1, opening_no=1).repeats == first
+
+
+def test_an_answer_that_is_not_stored_yet_is_found():
+    driver = opened()
+    pending = Pending()
+    command = SubmitAnswer(1, 1, 0b10)
+    (first,) = decide(driver.state, command, driver.now_ms, pending).events
+    pending.add(first)
+    assert decide(driver.state, SubmitAnswer(1, 1, 0b1), driver.now_ms, pending).repeats == first
+    pending.discard(first)
+    assert decide(driver.state, command, driver.now_ms, pending).events == (first,)
+
+
+@pytest.mark.parametrize(
+    ("own_ms", "told_ms", "elapsed_ms"),
+    [
+        (5_000, -1, 5_000),  # nobody measured: the session's own time
+        (5_000, 4_700, 4_700),  # a replica's measurement
+        (5_000, 3_000, 3_000),  # just within the slack
+        (5_000, 2_999, 3_000),  # a fresh socket earns nothing
+        (5_000, 0, 3_000),
+        (5_000, 9_000, 5_000),  # never more than the session's own
+        (1_000, 0, 0),
+        (0, 7, 0),
+        (-50, -1, 0),  # the clock went back
+    ],
+)
+def test_elapsed_time_is_clamped(own_ms, told_ms, elapsed_ms):
+    driver = opened()
+    driver.wait(own_ms)
+    (event,) = driver.answer(1, 1, elapsed_ms=told_ms).events
+    assert event.elapsed_ms == elapsed_ms
+
+
+def test_what_was_measured_in_time_counts_within_the_grace():
+    driver = opened()
+    driver.wait(LIMIT_MS + limits.CLOSE_GRACE_MS)
+    assert driver.answer(1, 1, elapsed_ms=LIMIT_MS).events
+    refused_answer(driver, "late", who=2, elapsed_ms=LIMIT_MS + 1)
+    refused_answer(driver, "late", who=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mask", "text"),
+    [
+        (QuestionKind.SINGLE, 0, ""),
+        (QuestionKind.SINGLE, 0b11, ""),
+        (QuestionKind.SINGLE, 0b1_0000, ""),
+        (QuestionKind.SINGLE, -1, ""),
+        (QuestionKind.SINGLE, 0b10, "words"),
+        (QuestionKind.MULTIPLE, 0, ""),
+        (QuestionKind.MULTIPLE, 0b1_0001, ""),
+        (QuestionKind.TRUE_FALSE, 0b11, ""),
+        (QuestionKind.TRUE_FALSE, 0b100, ""),
+        (QuestionKind.TYPED, 0b1, "Canberra"),
+        (QuestionKind.TYPED, 0, ""),
+        (QuestionKind.TYPED, 0, " \u00a0"),
+        (QuestionKind.TYPED, 0, "a\0b"),
+        (QuestionKind.TYPED, 0, "x" * (limits.TYPED_CHARS_MAX + 1)),
+    ],
+)
+def test_answers_that_do_not_fit_the_question(kind, mask, text):
+    refused_answer(opened(make_question(kind)), "bad_choice", mask=mask, text=text)
+
+
+def test_answers_at_the_wrong_time_or_of_nobody():
+    driver = opened(settings=SessionSettings(preview_ms=4_000))
+    refused_answer(driver, "not_open")
+    refused_answer(driver, "not_found", opening_no=2)
+    refused_answer(driver, "not_found", who=99)
+    driver.moves(Step.NEXT, Step.CLOSE)
+    refused_answer(driver, "late")
+    with pytest.raises(NotFound):
+        opened().answer(1, 1, opening_no=7)
+
+
+def test_answers_in_the_lobby_find_no_opening():
+    driver = SessionDriver()
+    driver.join("Mia")
+    refused_answer(driver, "not_found", opening_no=1)
+
+
+# --- the host's commands --------------------------------------------------------------------------
+
+
+def test_a_repeated_command_moves_nothing_and_gets_the_first_answer():
+    driver = opened()
+    command = Move(Step.CLOSE, Phase.QUESTION_OPEN, 1, command_id="close-once")
+    driver.do(command)
+    first = driver.state.commands_done["close-once"]
+    driver.move(Step.NEXT)
+    again = driver.do(command)
+    assert (again.events, again.repeats) == ((), first)
+    assert (first.phase, first.opening_no) == (Phase.QUESTION_CLOSED, 1)
+
+
+@pytest.mark.parametrize(
+    ("phase", "opening_no"), [(Phase.PREVIEW, 1), (Phase.QUESTION_OPEN, 2), (Phase.LOBBY, 0)]
+)
+def test_a_command_for_what_has_passed_is_stale(phase, opening_no):
+    refused(opened(), "stale_command", Move(Step.CLOSE, phase, opening_no, command_id="a-command"))
+
+
+def test_only_so_many_commands_are_remembered():
+    driver = opened()
+    for _ in range(limits.COMMANDS_REMEMBERED_MAX + 5):
+        driver.move(Step.EXTEND, extra_ms=1_000)
+    assert len(driver.state.commands_done) == limits.COMMANDS_REMEMBERED_MAX
+    assert "command-1" not in driver.state.commands_done
+
+
+def test_a_question_closes_by_itself_a_grace_after_its_deadline():
+    driver = opened()
+    driver.wait(LIMIT_MS + limits.CLOSE_GRACE_MS - 1)
+    assert driver.move(Step.DUE).events == ()
+    driver.wait(1)
+    assert driver.move(Step.DUE).events == (Closed(opening_no=1, at_ms=driver.now_ms),)
+
+
+def test_a_preview_opens_by_itself_at_its_time():
+    driver = opened(settings=SessionSettings(preview_ms=4_000))
+    driver.wait(3_999)
+    assert driver.move(Step.DUE).events == ()
+    driver.wait(1)
+    (event,) = driver.move(Step.DUE).events
+    assert event == Opened(
+        opening_no=1, question_index=0, closes_ms=driver.now_ms + LIMIT_MS, at_ms=driver.now_ms
+    )
+
+
+def test_a_question_closes_when_everybody_who_is_in_has_answered():
+    driver = opened(settings=SessionSettings(preview_ms=0), people=("Mia", "Noah", "Lea"))
+    driver.answer(1, 1)
+    assert not driver.state.all_answered
+    driver.answer(2, 0)
+    assert driver.move(Step.DUE).events == ()
+    driver.move(Step.REMOVE, who=3)
+    assert driver.state.all_answered
+    assert driver.move(Step.DUE).events
+
+
+def test_an_empty_session_waits_for_its_deadline():
+    driver = opened(settings=SessionSettings(preview_ms=0), people=())
+    assert not driver.state.all_answered
+    assert driver.move(Step.DUE).events == ()
+
+
+@pytest.mark.parametrize("extra_ms", [0, limits.EXTEND_MS_MIN - 1, limits.EXTEND_MS_MAX + 1])
+def test_an_extension_out_of_bounds(extra_ms):
+    driver = opened()
+    with pytest.raises(Malformed, match="extra_ms"):
+        driver.move(Step.EXTEND, extra_ms=extra_ms)
+
+
+def test_an_extension_counts_from_the_deadline_or_from_now():
+    driver = opened()
+    driver.move(Step.EXTEND, extra_ms=5_000)
+    assert driver.state.current.closes_ms == START_MS + LIMIT_MS + 5_000
+    driver.wait(LIMIT_MS + 5_100)  # in the grace
+    driver.move(Step.EXTEND, extra_ms=5_000)
+    assert driver.state.current.closes_ms == driver.now_ms + 5_000
+    driver.wait(4_000)
+    (event,) = driver.answer(1, 1).events
+    assert event.points == 500  # the scale is the question's, not the extended one
+
+
+@pytest.mark.parametrize(("step", "last"), [(Step.FINISH, Finished), (Step.CANCEL, Cancelled)])
+def test_an_open_question_is_closed_before_the_end(step, last):
+    driver = opened()
+    driver.answer(1, 1)
+    closed, end = driver.move(step).events
+    assert isinstance(closed, Closed)
+    assert isinstance(end, last)
+    assert driver.state.participants[1].points == 1_000
+
+
+def test_the_last_question_leads_to_the_end_and_others_to_the_scoreboard():
+    driver = opened()
+    driver.moves(Step.CLOSE, Step.NEXT)
+    assert driver.state.phase is Phase.SCOREBOARD
+    driver.moves(Step.NEXT, Step.CLOSE, Step.NEXT)
+    assert driver.state.phase is Phase.FINISHED
+    assert driver.state.current_no == 2
+
+
+# --- removal --------------------------------------------------------------------------------------
+
+
+def test_who_is_removed_is_out_for_good_and_the_name_is_free():
+    driver = opened()
+    driver.answer(1, 1)
+    driver.move(Step.REMOVE, who=1)
+    assert list(driver.state.scoreboard.ranked()) == [(2, 0, 1)]
+    refused(driver, "removed", Join("key-of-Mia", "Mia"))
+    assert driver.join("Mia", "another-key") == 3
+    driver.move(Step.CLOSE)
+    assert 1 not in driver.state.scoreboard
+    driver.moves(Step.NEXT, Step.NEXT)
+    refused_answer(driver, "removed", who=1)
+
+
+def test_a_name_that_was_freed_and_taken_again_is_not_freed_by_recovery():
+    """Recovery folds all joins first, so the removal comes after the second owner of the name."""
+    driver = SessionDriver()
+    driver.join("Mia", "first-key")
+    driver.join("Mia again", "second-key")
+    driver.state.nicknames["mia"] = 2
+    driver.move(Step.REMOVE, who=1)
+    assert driver.state.nicknames["mia"] == 2
+
+
+@pytest.mark.parametrize("who", [0, 99, 1])
+def test_removing_nobody_is_refused(who):
+    driver = opened()
+    driver.move(Step.REMOVE, who=1)
+    with pytest.raises(NotFound):
+        driver.move(Step.REMOVE, who=who)
+
+
+# --- streaks, self-paced play, coming back --------------------------------------------------------
+
+
+def test_a_streak_grows_with_right_answers_and_ends_with_a_wrong_one_or_none():
+    settings = SessionSettings(
+        scoring=ScoringPolicy.ACCURACY,
+        streak_bonus=True,
+        preview_ms=0,
+        close_when_all_answered=False,
+    )
+    questions = [make_question() for _ in range(6)]
+    questions[2] = make_question(points=PointsMode.NONE)
+    driver = opened(*questions, settings=settings)
+    gained = []
+    for choice in (1, 1, 1, 1, None, 1):
+        if choice is not None:
+            driver.answer(1, choice)
+        driver.answer(2, 0)
+        driver.move(Step.CLOSE)
+        gained.append((driver.state.participants[1].gained, driver.state.participants[1].streak))
+        driver.moves(Step.NEXT)
+        if driver.state.phase is Phase.SCOREBOARD:
+            driver.move(Step.NEXT)
+    assert gained == [(1_000, 1), (1_100, 2), (0, 3), (1_300, 4), (0, 0), (1_000, 1)]
+    assert driver.state.participants[1].correct_count == 5
+    assert driver.state.participants[2].streak == 0
+
+
+def test_self_paced_play_opens_everything_and_counts_at_once():
+    driver = opened(*make_quiz().questions, settings=SELF_PACED)
+    assert driver.state.phase is Phase.SELF_PACED_OPEN
+    assert list(driver.state.openings) == [1, 2, 3, 4]
+    driver.wait(3_600_000)  # nobody is late
+    driver.answer(1, text="canberra", opening_no=4)
+    driver.answer(1, 0, opening_no=1)
+    driver.answer(1, 0, 2, opening_no=2, elapsed_ms=4_000)
+    assert list(driver.state.scoreboard.ranked()) == [(1, 2_000, 1), (2, 0, 2)]
+    assert driver.state.openings[2].answers[1].elapsed_ms == 4_000
+    driver.move(Step.FINISH)
+    refused_answer(driver, "late", opening_no=3, mask=0b1)
+
+
+@pytest.mark.parametrize("settings", [PLAIN, SELF_PACED])
+def test_an_answer_that_comes_twice_from_the_log_counts_once(settings):
+    driver = opened(settings=settings)
+    (event,) = driver.answer(1, 1, opening_no=1).events
+    before = snapshot(driver.state)
+    driver.do_event(event)
+    assert snapshot(driver.state) == before
+
+
+def test_a_removed_participant_stays_out_of_a_self_paced_scoreboard():
+    driver = opened(settings=SELF_PACED)
+    pending_answer = decide(
+        driver.state, SubmitAnswer(1, 1, 0b10), driver.now_ms, driver.pending
+    ).events[0]
+    driver.move(Step.REMOVE, who=1)
+    driver.do_event(pending_answer)
+    assert list(driver.state.scoreboard.ranked()) == [(2, 0, 1)]
+
+
+def test_a_deadline_that_passed_while_away_moves():
+    driver = opened()
+    assert rearm(driver.state, driver.now_ms + LIMIT_MS - 1) == ()
+    back_ms = driver.now_ms + LIMIT_MS
+    assert rearm(driver.state, back_ms) == (
+        Extended(opening_no=1, closes_ms=back_ms + limits.RECOVERY_GRACE_MS, at_ms=back_ms),
+    )
+    driver.move(Step.CLOSE)
+    assert rearm(driver.state, back_ms) == ()
+    assert rearm(SessionDriver().state, back_ms) == ()
+
+
+def test_unauthorized_is_what_somebody_unknown_gets():
+    with pytest.raises(Unauthorized):
+        opened().answer(77, 1)
