@@ -55,7 +55,9 @@ class Directory:
         Raises:
             NotFound, Unavailable: as above.
         """
-        return await self._info("session_by_id", session_id, f"session: {session_id} does not exist")
+        return await self._info(
+            "session_by_id", session_id, f"session: {session_id} does not exist"
+        )
 
     async def _info(self, query: str, key: str, missing: str) -> SessionInfo:
         try:

@@ -114,9 +114,7 @@ class SessionActor:
                 return False
             session_id = found.state.session_id
             self._host = SessionHost(
-                found.state,
-                found.epoch,
-                found.next_seq,
+                found,
                 DirectLog(connection, session_id, found.epoch),
                 RedisPublisher(self._settings.redis_url, session_id),
                 self._clock,
@@ -157,7 +155,7 @@ class SessionActor:
             else:
                 return
 
-    def _spawn(self, work: Any) -> None:  # noqa: ANN401 - a coroutine
+    def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

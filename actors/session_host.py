@@ -15,6 +15,7 @@ from actors.clock import Clock
 from actors.outbox import Outbox
 from actors.ports import CheckpointLog
 from actors.publisher import Publisher
+from actors.session_store import Takeover
 from engine import limits
 from engine.commands import Join, Move, SubmitAnswer
 from engine.errors import ClientFault, QuizError, TooMany, Unavailable
@@ -26,7 +27,6 @@ from engine.session import (
     Decision,
     Done,
     Pending,
-    SessionState,
     decide,
     decide_answer,
     evolve,
@@ -68,7 +68,7 @@ class SessionHost:
     """Runs one session from its take-over until it is over.
 
     Args:
-        state, epoch, next_seq: what :func:`actors.session_store.take_over` found.
+        found: what :func:`actors.session_store.take_over` found.
         checkpoint_log: where events become durable.
         publisher: where frames go.
         on_failed: called when the session must be left to another actor (fenced), or its memory
@@ -78,15 +78,14 @@ class SessionHost:
 
     def __init__(
         self,
-        state: SessionState,
-        epoch: Epoch,
-        next_seq: int,
+        found: Takeover,
         checkpoint_log: CheckpointLog,
         publisher: Publisher,
         clock: Clock,
         on_failed: Callable[[Exception], None],
         on_over: Callable[[], None],
     ) -> None:
+        state, epoch = found.state, found.epoch
         self._state = state
         self._epoch = epoch
         self._clock = clock
@@ -99,7 +98,7 @@ class SessionHost:
         )
         self._frame_interval_s = interval_ms / 1000
         self._pending = Pending()
-        self._outbox = Outbox(checkpoint_log, next_seq, self._stored, on_failed)
+        self._outbox = Outbox(checkpoint_log, found.next_seq, self._stored, on_failed)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
         #: Set while answers may be decided; cleared while a move is on its way to the log.
@@ -136,10 +135,9 @@ class SessionHost:
         """
         self._touched_ms = self._clock.now_ms()
         deadline = self._loop.time() + limits.CONFIRM_WAIT_MS / 1000
-        if not self._open_gate.is_set() and not await self._before(
-            deadline, self._open_gate.wait()
-        ):
-            return [_UNKNOWN] * len(items)
+        while not self._open_gate.is_set():  # by the time it wakes the next move may have come
+            if not await self._before(deadline, self._open_gate.wait()):
+                return [_UNKNOWN] * len(items)
         replies: list[BatchReply | None] = [None] * len(items)
         facts, moves, fresh, waits = self._decide_all(items, replies)
         if fresh:
@@ -276,9 +274,13 @@ class SessionHost:
         state = self._state
         person = state.participants.get(participant_id)
         if person is None:
-            return FaultReply("not_found", f"participant {participant_id} is not in this session", False)
+            return FaultReply(
+                "not_found", f"participant {participant_id} is not in this session", False
+            )
         if person.removed:
-            return FaultReply("removed", "the host removed this participant from the session", False)
+            return FaultReply(
+                "removed", "the host removed this participant from the session", False
+            )
         opening = state.current
         answer = opening.answers.get(participant_id) if opening is not None else None
         next_opening = 0
@@ -393,14 +395,18 @@ class SessionHost:
             self._publisher.publish(BeatPublication(self._epoch, self._view.version))
             idle_ms = self._clock.now_ms() - self._touched_ms
             if idle_ms > limits.IDLE_MS_MAX and not self._state.phase.is_over:
-                log.info("action=idle_cancel session=%s idle_ms=%d", self._state.session_id, idle_ms)
+                log.info(
+                    "action=idle_cancel session=%s idle_ms=%d", self._state.session_id, idle_ms
+                )
                 await self._exclusively(self._cancel_idle)
 
     def _cancel_idle(self, now_ms: int) -> Decision:
         state = self._state
         if state.phase.is_over:
             return Decision()
-        return decide(state, Move(Step.CANCEL, state.phase, state.current_no), now_ms, self._pending)
+        return decide(
+            state, Move(Step.CANCEL, state.phase, state.current_no), now_ms, self._pending
+        )
 
     # --- the clock ------------------------------------------------------------------------------------
 
@@ -425,7 +431,9 @@ class SessionHost:
         def make(now_ms: int) -> Decision:
             if state.phase not in (Phase.PREVIEW, Phase.QUESTION_OPEN):
                 return Decision()
-            return decide(state, Move(Step.DUE, state.phase, state.current_no), now_ms, self._pending)
+            return decide(
+                state, Move(Step.DUE, state.phase, state.current_no), now_ms, self._pending
+            )
 
         decision = await self._exclusively(make)
         if not decision.events:
@@ -452,7 +460,7 @@ class SessionHost:
             else:
                 log.error("action=background_failed", exc_info=error)
 
-    async def _before(self, deadline: float, waits: Any) -> bool:  # noqa: ANN401 - awaitables
+    async def _before(self, deadline: float, waits: Any) -> bool:
         """Whether something ended well before a deadline of the loop's clock."""
         try:
             await asyncio.wait_for(waits, deadline - self._loop.time())

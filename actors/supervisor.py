@@ -10,7 +10,7 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray.actor import ActorHandle
@@ -48,7 +48,8 @@ def create_session_actor(name: str, namespace: str) -> ActorHandle[Any]:
         "num_cpus": SESSION_ACTOR_CPUS,
         "memory": SESSION_ACTOR_BYTES,
     }
-    return ray.remote(SessionActor).options(**options).remote(name)
+    handle: Any = ray.remote(SessionActor).options(**options).remote(name)
+    return cast("ActorHandle[Any]", handle)
 
 
 class Supervisor:
@@ -96,7 +97,7 @@ class Supervisor:
         name = f"{_ACTOR_PREFIX}{uuid.uuid4().hex}"
         return name, create_session_actor(name, self._settings.ray_namespace)
 
-    async def _connected(self) -> Any:  # noqa: ANN401 - asyncpg's pool is generic without need here
+    async def _connected(self) -> Any:
         if self._pool is None:
             self._pool = await create_pool(self._settings.database_url, size_max=2)
         return self._pool
@@ -145,4 +146,5 @@ def supervisor(namespace: str) -> ActorHandle[Any]:
         "max_restarts": -1,
         "num_cpus": 0,
     }
-    return ray.remote(Supervisor).options(**options).remote()
+    handle: Any = ray.remote(Supervisor).options(**options).remote()
+    return cast("ActorHandle[Any]", handle)

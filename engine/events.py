@@ -41,7 +41,7 @@ class _PhaseEvent(msgspec.Struct, frozen=True, tag_field="type", kw_only=True, o
     command_id: str = ""
 
 
-class Previewed(_PhaseEvent, tag="previewed"):
+class Previewed(_PhaseEvent, frozen=True, tag="previewed"):
     """A question stands alone; its answers open at ``opens_ms``."""
 
     opening_no: OpeningNo
@@ -49,7 +49,7 @@ class Previewed(_PhaseEvent, tag="previewed"):
     opens_ms: int
 
 
-class Opened(_PhaseEvent, tag="opened"):
+class Opened(_PhaseEvent, frozen=True, tag="opened"):
     """A question takes answers from ``at_ms`` until ``closes_ms``."""
 
     opening_no: OpeningNo
@@ -57,36 +57,36 @@ class Opened(_PhaseEvent, tag="opened"):
     closes_ms: int
 
 
-class Extended(_PhaseEvent, tag="extended"):
+class Extended(_PhaseEvent, frozen=True, tag="extended"):
     """The deadline of an opening, or of a preview, has moved."""
 
     opening_no: OpeningNo
     closes_ms: int
 
 
-class Closed(_PhaseEvent, tag="closed"):
+class Closed(_PhaseEvent, frozen=True, tag="closed"):
     """An opening takes no more answers; its points count now."""
 
     opening_no: OpeningNo
 
 
-class ScoreboardShown(_PhaseEvent, tag="scoreboard_shown"):
+class ScoreboardShown(_PhaseEvent, frozen=True, tag="scoreboard_shown"):
     """The ranks are shown between two questions."""
 
 
-class SelfPacedOpened(_PhaseEvent, tag="self_paced_opened"):
+class SelfPacedOpened(_PhaseEvent, frozen=True, tag="self_paced_opened"):
     """Every question is open: opening n is question n - 1."""
 
 
-class Finished(_PhaseEvent, tag="finished"):
+class Finished(_PhaseEvent, frozen=True, tag="finished"):
     """The session is over and its scoreboard final."""
 
 
-class Cancelled(_PhaseEvent, tag="cancelled"):
+class Cancelled(_PhaseEvent, frozen=True, tag="cancelled"):
     """The session is over without a result."""
 
 
-class Removed(_PhaseEvent, tag="removed"):
+class Removed(_PhaseEvent, frozen=True, tag="removed"):
     """The host has removed a participant."""
 
     participant_id: ParticipantId

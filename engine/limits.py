@@ -145,7 +145,8 @@ LINGER_MS: Final = 600_000
 #: A lobby or a game that nobody touched for so long is cancelled.
 IDLE_MS_MAX: Final = 6 * 3_600_000
 
-assert CHOICES_MIN <= CHOICES_MAX <= 15, "a choice mask is stored in a smallint"
+assert CHOICES_MIN <= CHOICES_MAX
+assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"
 assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX
 assert CONFIRM_WAIT_MS < ACTOR_CALL_MS_MAX < BATCH_RETRY_MS_MAX
 assert TYPED_CHARS_MAX * 4 + 512 < MESSAGE_BYTES_MAX <= BODY_BYTES_MAX

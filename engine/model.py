@@ -100,9 +100,9 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def normalize_typed(text: str) -> str:
-    """Fold a typed answer for comparison: NFKC, case folded, inner white space single, trimmed.
+    r"""Fold a typed answer for comparison: NFKC, case folded, inner white space single, trimmed.
 
-    >>> normalize_typed("  New\\u00a0YORK ")
+    >>> normalize_typed("  New\u00a0YORK ")
     'new york'
     """
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
@@ -156,7 +156,9 @@ def _check_typed(question: Question) -> None:
     if question.choices or question.correct:
         _refuse("choices: a typed question has none; give its right spellings in `accepted`")
     if not 1 <= len(question.accepted) <= limits.ACCEPTED_MAX:
-        _refuse(f"accepted: {len(question.accepted)} spellings; 1 to {limits.ACCEPTED_MAX} are allowed")
+        _refuse(
+            f"accepted: {len(question.accepted)} spellings; 1 to {limits.ACCEPTED_MAX} are allowed"
+        )
     for text in question.accepted:
         _check_text("accepted", text, limits.TYPED_CHARS_MAX)
         if not normalize_typed(text):
@@ -170,9 +172,16 @@ def _check_choices(question: Question) -> None:
     if question.kind is QuestionKind.TRUE_FALSE and count != 2:  # noqa: PLR2004 - true and false
         _refuse(f"choices: {count} of them; a true/false question has exactly 2")
     if not limits.CHOICES_MIN <= count <= limits.CHOICES_MAX:
-        _refuse(f"choices: {count} of them; {limits.CHOICES_MIN} to {limits.CHOICES_MAX} are allowed")
+        _refuse(
+            f"choices: {count} of them; {limits.CHOICES_MIN} to {limits.CHOICES_MAX} are allowed"
+        )
     for index, text in enumerate(question.choices):
         _check_text(f"choices[{index}]", text, limits.CHOICE_CHARS_MAX)
+    _check_key(question)
+
+
+def _check_key(question: Question) -> None:
+    count = len(question.choices)
     if len({text.strip() for text in question.choices}) != count:
         _refuse("choices: two of them are the same")
     if not question.correct:
@@ -183,7 +192,9 @@ def _check_choices(question: Question) -> None:
         if not 0 <= index < count:
             _refuse(f"correct: choice {index} does not exist; 0 to {count - 1} are allowed")
     if question.kind is not QuestionKind.MULTIPLE and len(question.correct) != 1:
-        _refuse(f"correct: {len(question.correct)} right choices; kind {question.kind} has exactly 1")
+        _refuse(
+            f"correct: {len(question.correct)} right choices; kind {question.kind} has exactly 1"
+        )
 
 
 def _check_text(name: str, text: str, chars_max: int, *, empty: bool = False) -> None:
@@ -207,7 +218,9 @@ def check_settings(settings: SessionSettings) -> SessionSettings:
         Malformed: code ``malformed``; the detail names the field and what is allowed.
     """
     if not 0 <= settings.preview_ms <= limits.PREVIEW_MS_MAX:
-        raise Malformed(f"preview_ms: {settings.preview_ms}; 0 to {limits.PREVIEW_MS_MAX} are allowed")
+        raise Malformed(
+            f"preview_ms: {settings.preview_ms}; 0 to {limits.PREVIEW_MS_MAX} are allowed"
+        )
     if settings.mode is Mode.SELF_PACED:
         if settings.scoring is not ScoringPolicy.ACCURACY:
             raise Malformed(

@@ -60,7 +60,8 @@ class Scoreboard:
             KeyError: the participant is not on the board.
         """
         points = self._points[participant]
-        return self._settled().bisect_left((-points, ParticipantId(0))) + 1
+        ahead: int = self._settled().bisect_left((-points, ParticipantId(0)))
+        return ahead + 1
 
     def top(self, rows: int) -> list[tuple[ParticipantId, int, int]]:
         """The first ``rows`` as (participant, points, rank)."""

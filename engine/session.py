@@ -204,14 +204,7 @@ def decide_answer(
         raise Conflict(f"opening {opening_no} is closed", "late")
     if not opening.opened_ms:
         raise Conflict(f"opening {opening_no} does not take answers yet", "not_open")
-    own_ms = max(0, now_ms - opening.opened_ms)
-    elapsed_ms = command.elapsed_ms
-    if elapsed_ms < 0:
-        elapsed_ms = own_ms
-    elif state.settings.mode is Mode.LIVE:
-        elapsed_ms = min(max(elapsed_ms, own_ms - limits.DELIVERY_SLACK_MS_MAX), own_ms)
-    else:
-        elapsed_ms = min(elapsed_ms, own_ms)
+    elapsed_ms = _elapsed_ms(state, opening, command, now_ms)
     if opening.closes_ms and elapsed_ms > opening.closes_ms - opening.opened_ms:
         raise Conflict(f"opening {opening_no} was past its deadline", "late")
     question = state.quiz.questions[opening.question_index]
@@ -237,6 +230,16 @@ def decide_answer(
         now_ms,
     )
     return Decision((event,))
+
+
+def _elapsed_ms(state: SessionState, opening: Opening, command: SubmitAnswer, now_ms: int) -> int:
+    """The replica's measurement, clamped by the session's own time since the opening."""
+    own_ms = max(0, now_ms - opening.opened_ms)
+    if command.elapsed_ms < 0:
+        return own_ms
+    if state.settings.mode is Mode.LIVE:
+        return min(max(command.elapsed_ms, own_ms - limits.DELIVERY_SLACK_MS_MAX), own_ms)
+    return min(command.elapsed_ms, own_ms)
 
 
 def _check_answer(question: Question, command: SubmitAnswer) -> None:
@@ -306,7 +309,9 @@ def clean_nickname(nickname: str) -> str:
     # Zero-width joiners hold emoji together; every other invisible or direction-changing character
     # would let two names look the same, or garble the host's screen.
     if any(unicodedata.category(char)[0] == "C" and char != "\u200d" for char in cleaned):
-        raise Malformed("nickname: control and invisible characters are not allowed", "nickname_invalid")
+        raise Malformed(
+            "nickname: control and invisible characters are not allowed", "nickname_invalid"
+        )
     if not any(unicodedata.category(char)[0] in "LNSP" for char in fold_nickname(cleaned)):
         raise Malformed("nickname: at least one visible character is needed", "nickname_invalid")
     return cleaned
@@ -332,7 +337,9 @@ def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pendi
         raise Conflict(f"nickname: {nickname!r} is taken in this session", "nickname_taken")
     participant_id = max(state.next_participant_id, pending.next_participant_id)
     if participant_id > limits.PARTICIPANTS_MAX:
-        raise TooMany(f"participants: at most {limits.PARTICIPANTS_MAX} are allowed", "session_full")
+        raise TooMany(
+            f"participants: at most {limits.PARTICIPANTS_MAX} are allowed", "session_full"
+        )
     return Decision((Joined(ParticipantId(participant_id), command.join_key, nickname, now_ms),))
 
 

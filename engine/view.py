@@ -225,12 +225,12 @@ def apply(delta: Delta, view: View) -> View:
         ValueError: the delta does not follow this view; ask for a snapshot.
     """
     if (delta.epoch, delta.version) != (view.epoch, view.version + 1):
-        msg = f"delta {delta.epoch}.{delta.version} does not follow view {view.epoch}.{view.version}"
+        msg = (
+            f"delta {delta.epoch}.{delta.version} does not follow view {view.epoch}.{view.version}"
+        )
         raise ValueError(msg)
     changes = {
-        name: value
-        for name in _CHANGING
-        if (value := getattr(delta.changes, name)) is not UNSET
+        name: value for name in _CHANGING if (value := getattr(delta.changes, name)) is not UNSET
     }
     return msgspec.structs.replace(view, version=delta.version, **changes)
 

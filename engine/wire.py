@@ -1,5 +1,6 @@
-"""Every message of the system, grouped by direction: what a client may say, what it is told, and
-what replicas and SessionActors say to each other.
+"""Every message of the system, grouped by direction.
+
+What a client may say, what it is told, and what replicas and SessionActors say to each other.
 
 Client messages are JSON text frames with a ``type``; unknown types and unknown fields are refused.
 ``docs/PROTOCOL.md`` is made from this module (each example below is decoded by a test). The
@@ -39,7 +40,7 @@ class FromClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     """Base of what a client may say."""
 
 
-class Hello(FromClient, tag="hello"):
+class Hello(FromClient, frozen=True, tag="hello"):
     """The first message on a websocket: who is there, and which view it has seen last.
 
     Answered with ``welcome``; sent again after every reconnect. ``epoch`` and ``version`` are 0
@@ -53,7 +54,7 @@ class Hello(FromClient, tag="hello"):
     version: _Number = 0
 
 
-class Answer(FromClient, tag="answer", gc=False):
+class Answer(FromClient, frozen=True, tag="answer", gc=False):
     """A participant's answer: ``choices`` (indices from 0) or ``text``, never both.
 
     Answered with ``receipt`` once it is stored, or ``error`` with the same ``opening``. The first
@@ -67,7 +68,7 @@ class Answer(FromClient, tag="answer", gc=False):
     text: _Text = ""
 
 
-class Ask(FromClient, tag="ask"):
+class Ask(FromClient, frozen=True, tag="ask"):
     """In self-paced play: show me this opening's question. Answered with ``question``.
 
     Example: {"type":"ask","opening":4}
@@ -76,7 +77,7 @@ class Ask(FromClient, tag="ask"):
     opening: _Number
 
 
-class HostMove(FromClient, tag="move"):
+class HostMove(FromClient, frozen=True, tag="move"):
     """The host moves the session: start, next, close, extend, finish, cancel, remove.
 
     ``phase`` and ``opening`` name what the host was looking at; a session that has moved on answers
@@ -94,7 +95,7 @@ class HostMove(FromClient, tag="move"):
     participant: _Number = 0
 
 
-class Ping(FromClient, tag="ping"):
+class Ping(FromClient, frozen=True, tag="ping"):
     """Is the connection alive? Answered with ``pong`` and the same ``n``.
 
     Example: {"type":"ping","n":7}
@@ -112,7 +113,7 @@ class ToClient(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True
     """Base of what a client is told."""
 
 
-class Receipt(ToClient, tag="receipt", gc=False):
+class Receipt(ToClient, frozen=True, tag="receipt", gc=False):
     """An answer is stored, for good. In self-paced play it says at once what it was worth.
 
     Example: {"type":"receipt","opening":3,"elapsed_ms":2140,"choices":[1]}
@@ -142,7 +143,7 @@ class You(msgspec.Struct, frozen=True, omit_defaults=True):
     next_opening: int = 0
 
 
-class Welcome(ToClient, tag="welcome"):
+class Welcome(ToClient, frozen=True, tag="welcome"):
     """Hello is accepted. ``now_ms`` is the actor's clock: deadlines are counted down from it.
 
     Example: {"type":"welcome","protocol":1,"role":"viewer","now_ms":1764000000000}
@@ -155,14 +156,14 @@ class Welcome(ToClient, tag="welcome"):
     you: You | None = None
 
 
-class Snapshot(ToClient, tag="snapshot"):
+class Snapshot(ToClient, frozen=True, tag="snapshot"):
     """The whole view, instead of a delta: after a gap, or when a slow reader has caught up."""
 
     now_ms: int
     view: View
 
 
-class DeltaFrame(ToClient, tag="delta"):
+class DeltaFrame(ToClient, frozen=True, tag="delta"):
     """The changed fields of the view. Follows ``version - 1`` of the same epoch.
 
     Example: {"type":"delta","epoch":3,"version":18,"now_ms":1764000000000,"changes":{"answers_count":41}}
@@ -174,22 +175,22 @@ class DeltaFrame(ToClient, tag="delta"):
     changes: ViewChanges
 
 
-class ResultMessage(ToClient, tag="result"):
+class ResultMessage(ToClient, frozen=True, tag="result"):
     """A participant's own result of the opening that has just closed.
 
     Example: {"type":"result","result":{"opening_no":3,"answered":true,"correct":true,"gained":967,"points":1900,"rank":2,"streak":2,"ahead":["Mia",80]}}
-    """
+    """  # noqa: E501 - an example is one line
 
     result: Result
 
 
-class QuestionMessage(ToClient, tag="question"):
+class QuestionMessage(ToClient, frozen=True, tag="question"):
     """Self-paced play: the question that was asked for."""
 
     question: PublicQuestion
 
 
-class DoneMessage(ToClient, tag="done"):
+class DoneMessage(ToClient, frozen=True, tag="done"):
     """A host's command is carried out and stored; the session stands at this phase.
 
     Example: {"type":"done","command_id":"6c0e4b6a-5a0f","phase":"question_open","opening":3}
@@ -200,7 +201,7 @@ class DoneMessage(ToClient, tag="done"):
     opening: int
 
 
-class Fault(ToClient, tag="error"):
+class Fault(ToClient, frozen=True, tag="error"):
     """Something was refused, or its outcome is unknown (``retryable``: send the very same again).
 
     ``opening`` or ``command_id`` name what it belongs to, where it belongs to something.
@@ -216,7 +217,7 @@ class Fault(ToClient, tag="error"):
     command_id: str = ""
 
 
-class Pong(ToClient, tag="pong"):
+class Pong(ToClient, frozen=True, tag="pong"):
     """The answer to ``ping``.
 
     Example: {"type":"pong","n":7}
@@ -244,7 +245,7 @@ class _Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base of what a batch holds."""
 
 
-class AnswerItem(_Item, tag=1):
+class AnswerItem(_Item, frozen=True, tag=1):
     """See :class:`engine.commands.SubmitAnswer`."""
 
     participant_id: ParticipantId
@@ -254,20 +255,20 @@ class AnswerItem(_Item, tag=1):
     elapsed_ms: int
 
 
-class JoinItem(_Item, tag=2):
+class JoinItem(_Item, frozen=True, tag=2):
     """See :class:`engine.commands.Join`."""
 
     join_key: str
     nickname: str
 
 
-class HelloItem(_Item, tag=3):
+class HelloItem(_Item, frozen=True, tag=3):
     """A participant came (back): where does it stand?"""
 
     participant_id: ParticipantId
 
 
-class MoveItem(_Item, tag=4):
+class MoveItem(_Item, frozen=True, tag=4):
     """See :class:`engine.commands.Move`."""
 
     step: Step
@@ -285,7 +286,7 @@ class _Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base of the answers to a batch, one for each item in its order."""
 
 
-class ReceiptReply(_Reply, tag=1):
+class ReceiptReply(_Reply, frozen=True, tag=1):
     """The stored answer, from stored fields only."""
 
     opening_no: OpeningNo
@@ -296,20 +297,20 @@ class ReceiptReply(_Reply, tag=1):
     points: int
 
 
-class JoinedReply(_Reply, tag=2):
+class JoinedReply(_Reply, frozen=True, tag=2):
     """The stored participant."""
 
     participant_id: ParticipantId
     nickname: str
 
 
-class HelloReply(_Reply, tag=3):
+class HelloReply(_Reply, frozen=True, tag=3):
     """A participant's own place."""
 
     you: You
 
 
-class DoneReply(_Reply, tag=4):
+class DoneReply(_Reply, frozen=True, tag=4):
     """The stored command."""
 
     command_id: str
@@ -317,7 +318,7 @@ class DoneReply(_Reply, tag=4):
     opening_no: OpeningNo
 
 
-class FaultReply(_Reply, tag=5):
+class FaultReply(_Reply, frozen=True, tag=5):
     """A refusal, or an unknown outcome."""
 
     code: str
@@ -345,23 +346,23 @@ class _Publication(msgspec.Struct, frozen=True, array_like=True):
     version: FrameVersion
 
 
-class FramePublication(_Publication, tag=1):
+class FramePublication(_Publication, frozen=True, tag=1):
     """A delta frame, encoded once: these very bytes are written to every socket."""
 
     frame: bytes
 
 
-class ResultsPublication(_Publication, tag=2):
+class ResultsPublication(_Publication, frozen=True, tag=2):
     """Everybody's own result; a replica picks those of its own participants."""
 
     results: dict[ParticipantId, Result]
 
 
-class BeatPublication(_Publication, tag=3):
+class BeatPublication(_Publication, frozen=True, tag=3):
     """Nothing new; so that a lost last frame is noticed."""
 
 
-class GonePublication(_Publication, tag=4):
+class GonePublication(_Publication, frozen=True, tag=4):
     """The actor leaves; the session is over."""
 
 
@@ -407,10 +408,12 @@ def decode_client_message(data: bytes | str) -> ClientMessage:
     """
     if len(data) > limits.MESSAGE_BYTES_MAX:
         raise Malformed(
-            f"message: {len(data)} bytes; at most {limits.MESSAGE_BYTES_MAX} are allowed", "too_large"
+            f"message: {len(data)} bytes; at most {limits.MESSAGE_BYTES_MAX} are allowed",
+            "too_large",
         )
     try:
-        return _client_decoder.decode(data)
+        message: ClientMessage = _client_decoder.decode(data)
+        return message
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"message: {error}") from None
 
@@ -455,7 +458,7 @@ def receipt_of(answer: AnswerAccepted | ReceiptReply, mode: Mode) -> Receipt:
     return Receipt(*receipt)
 
 
-def fault_of(code: str, detail: str, *, retryable: bool, **about: Any) -> Fault:  # noqa: ANN401
+def fault_of(code: str, detail: str, *, retryable: bool, **about: Any) -> Fault:
     """The message that tells an error; ``about`` may name ``opening`` or ``command_id``."""
     assert code in CODES, code
     return Fault(
@@ -465,5 +468,3 @@ def fault_of(code: str, detail: str, *, retryable: bool, **about: Any) -> Fault:
         retry_after_ms=limits.RETRY_AFTER_MS if retryable else 0,
         **about,
     )
-
-

@@ -83,7 +83,9 @@ class Batcher:
             replies = [FaultReply(error.code, error.detail, error.retryable)] * count
         except Exception:
             log.exception("action=batch_failed session=%s items=%d", self._session_id, count)
-            replies = [FaultReply("internal", "the batch failed; see the server's log", True)] * count
+            replies = [
+                FaultReply("internal", "the batch failed; see the server's log", True)
+            ] * count
         finally:
             self._in_flight -= 1
         for entry, reply in zip(entries, replies, strict=True):
@@ -120,7 +122,7 @@ class Batcher:
         return decode_batch_answer(await actor_call(handle.submit.remote(data)))
 
 
-async def actor_call(reference: Any) -> Any:  # noqa: ANN401 - what the actor's method returns
+async def actor_call(reference: Any) -> Any:
     """Await a call to an actor with a deadline: a paused actor would let it hang for ever.
 
     Raises:
@@ -162,7 +164,7 @@ class Gateway:
         self.submit(session_id, item, done)
         return await future
 
-    async def call(self, session_id: SessionId, method: str, *args: object) -> Any:  # noqa: ANN401
+    async def call(self, session_id: SessionId, method: str, *args: object) -> Any:
         """Call a method of the session's actor once, for rare reads.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import ray
 from ray import serve
@@ -63,7 +64,8 @@ def application(
     class Service:
         pass
 
-    bound: serve.Application = Service.bind()
+    deployment: Any = Service  # the decorators make it one, and are not typed
+    bound: serve.Application = deployment.bind()
     return bound
 
 
@@ -82,6 +84,6 @@ def targets(settings: Settings) -> list[serve.RunTarget]:
 
 def deploy(settings: Settings) -> None:
     """Run the supervisor and the applications; return when all are healthy."""
-    ready = supervisor(settings.ray_namespace).statistics.remote()
+    ready: Any = supervisor(settings.ray_namespace).statistics.remote()
     serve.run_many(targets(settings), wait_for_applications_running=True)
     ray.get(ready)

@@ -48,7 +48,9 @@ CLOSE_CODES: Final[dict[str, CloseCode]] = {
     "unauthorized": CloseCode(4001, False, "the token is missing, forged, expired or does not fit"),
     "session_over": CloseCode(4002, False, "the session is over and its actor has left"),
     "removed": CloseCode(4003, False, "the host removed this participant"),
-    "slow_consumer": CloseCode(4004, True, "the connection could not keep up; come back for a snapshot"),
+    "slow_consumer": CloseCode(
+        4004, True, "the connection could not keep up; come back for a snapshot"
+    ),
     "too_many_faults": CloseCode(4005, False, "too many malformed messages, or too many messages"),
     "replica_full": CloseCode(4006, True, "this replica has as many connections as it may have"),
     "replaced": CloseCode(4007, False, "the same participant connected again elsewhere"),

@@ -24,7 +24,9 @@ CONNECTIONS = Gauge(
     "quiz_hub_connections", "Open websockets of this replica", multiprocess_mode="livesum"
 )
 OUTCOMES = Counter(
-    "quiz_hub_outcomes_total", "Refused messages by code, and closed websockets by code", ["outcome"]
+    "quiz_hub_outcomes_total",
+    "Refused messages by code, and closed websockets by code",
+    ["outcome"],
 )
 
 

@@ -89,7 +89,7 @@ class Subscriber:
         except Exception:
             log.exception("action=publication_failed channel=%s", channel)
 
-    def _spawn(self, work: Any) -> None:  # noqa: ANN401 - a coroutine
+    def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

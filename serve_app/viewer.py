@@ -56,7 +56,9 @@ _HELLO_ROLES = (Role.PARTICIPANT, Role.HOST, Role.VIEWER)
 class Viewer:
     """Implements :class:`serve_app.websocket.connection.ConnectionListener` and ``hub.Viewer``."""
 
-    def __init__(self, hub: Hub, gateway: Gateway, tokens: Tokens, counted: Callable[[str], None]):
+    def __init__(
+        self, hub: Hub, gateway: Gateway, tokens: Tokens, counted: Callable[[str], None]
+    ) -> None:
         self._hub = hub
         self._gateway = gateway
         self._tokens = tokens
@@ -158,7 +160,7 @@ class Viewer:
             raise TooMany(f"messages: at most {limits.MESSAGES_PER_S_MAX} a second are allowed")
         self._bucket -= 1
 
-    def _refuse(self, error: QuizError, **about: Any) -> None:  # noqa: ANN401
+    def _refuse(self, error: QuizError, **about: Any) -> None:
         self._counted(error.code)
         self._reply(
             encode_json(fault_of(error.code, error.detail, retryable=error.retryable, **about))
@@ -238,9 +240,13 @@ class Viewer:
 
     def _entered(self, *roles: Role) -> Room:
         if self._room is None or self._claims is None:
-            raise Malformed("the first message must be hello, and welcome must have come", "hello_expected")
+            raise Malformed(
+                "the first message must be hello, and welcome must have come", "hello_expected"
+            )
         if self._claims.role not in roles:
-            raise Unauthorized(f"token: its role is {self._claims.role}; allowed here: {', '.join(roles)}")
+            raise Unauthorized(
+                f"token: its role is {self._claims.role}; allowed here: {', '.join(roles)}"
+            )
         return self._room
 
     def _answer(self, message: Answer) -> None:

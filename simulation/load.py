@@ -21,8 +21,15 @@ import uvloop
 
 from engine.ids import Epoch, FrameVersion, ParticipantId
 from engine.view import ScoreRow, ViewChanges
-from engine.wire import DeltaFrame, FramePublication, decode_server_message, encode_json, encode_pack
-from engine.wire import Snapshot, Welcome
+from engine.wire import (
+    DeltaFrame,
+    FramePublication,
+    Snapshot,
+    Welcome,
+    decode_server_message,
+    encode_json,
+    encode_pack,
+)
 
 Kind = Literal["closed_loop", "burst", "frames"]
 
@@ -147,7 +154,7 @@ class _Socket(picows.WSListener):
         else:
             self._run.one_ready()
 
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+    def on_ws_frame(self, _transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if frame.msg_type != _TEXT:
             return
         if not self._token:
@@ -215,7 +222,7 @@ class _Counter(picows.WSListener):
         else:
             self._run.one_ready()
 
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+    def on_ws_frame(self, _transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if frame.msg_type != _TEXT:
             return
         if self._token and self.welcome is None:
@@ -232,7 +239,7 @@ async def _connect_all(run: _Run, make: Callable[[str], Any]) -> list[Any]:
     tokens = job.tokens or [""] * job.connections
     gate = asyncio.Semaphore(_OPENING_AT_ONCE)
 
-    async def one(token: str) -> Any:  # noqa: ANN401
+    async def one(token: str) -> Any:
         async with gate:
             return await make(token)
 
@@ -241,7 +248,7 @@ async def _connect_all(run: _Run, make: Callable[[str], Any]) -> list[Any]:
     return list(clients)
 
 
-async def _websocket(run: _Run, listener: Callable[[_Run, str], Any], token: str) -> Any:  # noqa: ANN401
+async def _websocket(run: _Run, listener: Callable[[_Run, str], Any], token: str) -> Any:
     _, made = await picows.ws_connect(
         lambda: listener(run, token), run.job.url, websocket_handshake_timeout=30
     )
@@ -256,7 +263,7 @@ async def _open(run: _Run) -> list[Any]:
 
     async def make(token: str) -> _Http:
         _, made = await loop.create_connection(
-            lambda: _Http(run, token), parts.hostname, parts.port
+            lambda: _Http(run, token), parts.hostname or "", parts.port or 80
         )
         return made
 

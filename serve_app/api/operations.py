@@ -33,7 +33,9 @@ async def ready(request: Request) -> Health:
     return Health(status="ok")
 
 
-@router.get("/metrics", summary="Prometheus metrics of this node's processes", include_in_schema=False)
+@router.get(
+    "/metrics", summary="Prometheus metrics of this node's processes", include_in_schema=False
+)
 async def metrics() -> Response:
     """All processes of the node write to one folder, so any replica can tell for all."""
     registry = CollectorRegistry()

@@ -26,8 +26,8 @@ from engine.wire import (
 )
 from serve_app.api.context import member, operator, replica_of
 from serve_app.api.schemas import (
-    JoinIn,
     Joined,
+    JoinIn,
     MoveDone,
     MoveIn,
     PinInfo,
@@ -181,7 +181,9 @@ async def scoreboard(
     return ScoreboardOut(source="database", items=items)
 
 
-@router.get("/sessions/{session_id}/results", tags=["host"], summary="Results of a finished session")
+@router.get(
+    "/sessions/{session_id}/results", tags=["host"], summary="Results of a finished session"
+)
 async def results(session_id: SessionPath, request: Request) -> Response:
     """Quiz with its key, scoreboard and every answer, from the database.
 
@@ -193,5 +195,3 @@ async def results(session_id: SessionPath, request: Request) -> Response:
     if found.finished_at is None:
         raise Conflict("the session is not finished yet")
     return JSONResponse(msgspec.to_builtins(found), headers={"cache-control": "no-store"})
-
-

@@ -102,7 +102,9 @@ def qr_svg(public_url: str, pin: str) -> bytes:
     """The QR code of a session's join address. Dark on white whatever surrounds it."""
     out = io.BytesIO()
     code = segno.make_qr(join_url(public_url, pin), error="m")
-    code.save(out, kind="svg", xmldecl=False, border=4, dark="#0b1720", light="#ffffff", omitsize=True)
+    code.save(
+        out, kind="svg", xmldecl=False, border=4, dark="#0b1720", light="#ffffff", omitsize=True
+    )
     return out.getvalue()
 
 

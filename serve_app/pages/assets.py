@@ -23,7 +23,9 @@ _MEDIA_TYPES: Final = {
     ".txt": "text/plain; charset=utf-8",
     ".woff2": "font/woff2",
 }
-_IMPORT = re.compile(r"""(?:^|;)\s*(?:import|export)\b[^"';]*?["'](\.{1,2}/[^"']+)["']""", re.M)
+_IMPORT = re.compile(
+    r"""(?:^|;)\s*(?:import|export)\b[^"';]*?["'](\.{1,2}/[^"']+)["']""", re.MULTILINE
+)
 
 
 class Asset(NamedTuple):

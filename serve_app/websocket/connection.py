@@ -9,8 +9,10 @@ class Connection(Protocol):
     """One open websocket. Every method returns at once; none raises because the peer has gone."""
 
     def send_text(self, payload: bytes) -> None:
-        """Send one text message, UTF-8. Kept in memory when the peer does not read; see
-        :meth:`ConnectionListener.on_unwritable`."""
+        """Send one text message, UTF-8.
+
+        Kept in memory when the peer does not read; see :meth:`ConnectionListener.on_unwritable`.
+        """
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame, then end the connection. Later sends are ignored."""
@@ -40,9 +42,12 @@ EXTENSION = "rayquiz.callbacks"
 
 
 class CallbackUpgrade(Protocol):
-    """How an ASGI application asks for callbacks: ``scope["extensions"][EXTENSION].attach(…)``
-    before it sends ``websocket.accept``. After that it only waits for ``websocket.disconnect``, so
-    that the server counts one request for the connection's whole life."""
+    """How an ASGI application asks for callbacks.
+
+    ``scope["extensions"][EXTENSION].attach(…)`` before it sends ``websocket.accept``. After that it
+    only waits for ``websocket.disconnect``, so that the server counts one request for the
+    connection's whole life.
+    """
 
     def attach(self, listener: ConnectionListener) -> None:
         """Route the connection's messages to a listener."""

@@ -111,7 +111,7 @@ class PicowsConnection(picows.WSListener):
         if not transport.is_close_frame_sent:
             code = frame.get_close_code()
             # Only codes that may stand on the wire are echoed (RFC 6455, section 7.4.1).
-            self._code = int(code.value if hasattr(code, "value") else code) or 1005
+            self._code = (code if isinstance(code, int) else code.value) or 1005
             if self._code == 1005:  # noqa: PLR2004 - "no code"
                 transport.send_close(picows.WSCloseCode.OK)
             else:
@@ -159,7 +159,7 @@ class CallbackProtocol(WebSocketsSansIOProtocol):
         """See :class:`serve_app.websocket.connection.CallbackUpgrade`."""
         self._listener = listener
 
-    async def send(self, message: Any) -> None:  # noqa: ANN401 - an ASGI event
+    async def send(self, message: Any) -> None:
         """Hand over to picows at ``websocket.accept``; everything else is uvicorn's."""
         if self._listener is None or self.handshake_complete or self.disconnected:
             await super().send(message)
@@ -215,8 +215,8 @@ def _request_bytes(request: Request) -> bytes:
     Rebuilt rather than kept: it must fit picows' first read buffer whatever headers a proxy added.
     """
     key = request.headers["Sec-WebSocket-Key"]
-    lines = ("GET / HTTP/1.1", "Host: rayquiz", "Upgrade: websocket", "Connection: Upgrade")
-    lines += ("Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", "", "")
+    lines = ["GET / HTTP/1.1", "Host: rayquiz", "Upgrade: websocket", "Connection: Upgrade"]
+    lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", "", ""]
     return "\r\n".join(lines).encode()
 
 

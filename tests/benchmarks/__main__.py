@@ -53,7 +53,7 @@ class Pair(NamedTuple):
 
 def generate(job: Job) -> Report:
     """Run the load generator in a process of its own."""
-    done = subprocess.run(  # noqa: S603 - our own module
+    done = subprocess.run(
         [sys.executable, "-m", "simulation.load"],
         input=msgspec.json.encode(job),
         stdout=subprocess.PIPE,
@@ -258,7 +258,8 @@ def machine() -> str:
         if line.startswith("model name"):
             model = line.split(":", 1)[1].strip()
             break
-    return f"{os.cpu_count()} cores of {model}, Linux {platform.release()}, Python {platform.python_version()}"
+    system = f"Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores of {model}, {system}"
 
 
 def run(only: list[str], rounds: int) -> dict[str, float]:

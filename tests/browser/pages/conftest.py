@@ -109,7 +109,9 @@ class Stage:
         """A phone that opens a page."""
         return await self.open(path, network, **_PHONE)
 
-    async def join(self, session: dict[str, str], name: str, network: Network | None = None) -> Page:
+    async def join(
+        self, session: dict[str, str], name: str, network: Network | None = None
+    ) -> Page:
         """A phone whose owner has joined and stands in the lobby."""
         page = await self.phone(f"/play?pin={session['pin']}", network)
         await page.fill("#nickname", name)

@@ -158,7 +158,9 @@ async def test_longest_texts_fit_the_projector_and_never_widen_the_phone(stage):
     mia = await stage.join(session, "W" * 24)
     await stage.press(host, "Start")
     await expect(mia.locator(".pad")).to_have_count(8)
-    fits = "box => box.scrollHeight <= box.clientHeight + 1 && box.scrollWidth <= box.clientWidth + 1"
+    fits = (
+        "box => box.scrollHeight <= box.clientHeight + 1 && box.scrollWidth <= box.clientWidth + 1"
+    )
     assert await board.locator(".stage-question").evaluate(fits)
     assert await mia.evaluate("document.documentElement.scrollWidth <= innerWidth")
     heights = await mia.locator(".pad").evaluate_all("all => all.map(pad => pad.offsetHeight)")
@@ -184,7 +186,9 @@ async def test_nothing_moves_for_those_who_asked_for_stillness(stage):
 
 async def test_operator_imports_a_file_and_opens_a_session(stage):
     library = await stage.open(f"/library#token={stage.site.operator_token}")
-    text = "#Q Which is the red planet?\n^ Mars\nA Mars\nB Venus\n\n#Q Broken one\n^ Nowhere\nA Here\n"
+    text = (
+        "#Q Which is the red planet?\n^ Mars\nA Mars\nB Venus\n\n#Q Broken one\n^ Nowhere\nA Here\n"
+    )
     await library.set_input_files(
         "input[type=file]",
         {"name": "planets.txt", "mimeType": "text/plain", "buffer": text.encode()},

