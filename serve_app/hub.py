@@ -18,6 +18,7 @@ import msgspec
 from engine import limits
 from engine.errors import QuizError
 from engine.ids import Epoch, FrameVersion, OpeningNo, ParticipantId, SessionId
+from engine.phases import Phase
 from engine.view import Delta, PublicQuestion, Result, View, apply
 from engine.wire import (
     BeatPublication,
@@ -149,6 +150,10 @@ class Room:
         frame = decode_server_message(publication.frame)
         assert isinstance(frame, DeltaFrame)
         if _stamp(publication) <= _stamp(view):
+            return
+        if frame.changes.phase is Phase.SELF_PACED_OPEN:
+            # Its questions come with a snapshot; a frame alone would have them asked for too early.
+            self.resync()
             return
         try:
             self.view = apply(Delta(frame.epoch, frame.version, frame.changes), view)

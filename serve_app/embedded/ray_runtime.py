@@ -69,7 +69,8 @@ class RayRuntime:
         }
         ray.init(**options)
         serve.start(
-            http_options={"host": LOOPBACK, "port": self._port, "location": "HeadOnly"},
+            proxy_location="HeadOnly",
+            http_options={"host": LOOPBACK, "port": self._port},
             logging_config={"log_level": log_level},
         )
 
