@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from serve_app.cli import doctor, migrate, up
+from serve_app.cli import demo, doctor, import_quiz, migrate, results, up
 from serve_app.cli.console import errors
 from serve_app.embedded.errors import StartError
 
@@ -18,6 +18,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # locals hold the secret
 )
 app.command(name="up")(up.up)
+app.command(name="demo")(demo.demo)
+app.command(name="import")(import_quiz.import_file)
+app.command(name="results")(results.results)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(migrate.app, name="migrate")
 

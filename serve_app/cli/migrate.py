@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from migrations import Migration, MigrationError, Migrator
-from serve_app.cli.console import DEFAULT_DATA, DataOption, errors, out
-from serve_app.embedded.data_folder import DataFolder
-from serve_app.embedded.postgres import Postgres
+from migrations import Migration, Migrator
+from serve_app.cli.console import DEFAULT_DATA, DataOption, out
+from serve_app.cli.database import database
 
 app = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
@@ -27,7 +22,7 @@ def up(
     to: Annotated[int | None, typer.Option(help="Last version to apply; all by default.")] = None,
 ) -> None:
     """Apply the migrations that are missing."""
-    with _database(data) as url:
+    with database(data) as url:
         _report("applied", asyncio.run(Migrator(url).up(to)))
 
 
@@ -37,14 +32,14 @@ def down(
     to: Annotated[int | None, typer.Option(help="Version to go back to; 0 undoes all.")] = None,
 ) -> None:
     """Undo the newest migration, or all above a version. Data in what is undone is lost."""
-    with _database(data) as url:
+    with database(data) as url:
         _report("undone", asyncio.run(Migrator(url).down(to)))
 
 
 @app.command()
 def status(data: DataOption = DEFAULT_DATA) -> None:
     """List the migrations. Exit status 1 when one is missing, unknown or was changed."""
-    with _database(data) as url:
+    with database(data) as url:
         lines = asyncio.run(Migrator(url).status())
     table = Table("version", "name", "state", box=None)
     for line in lines:
@@ -53,31 +48,6 @@ def status(data: DataOption = DEFAULT_DATA) -> None:
     out.print(table)
     if any(line.problem or not line.applied for line in lines):
         raise typer.Exit(1)
-
-
-@contextmanager
-def _database(data: Path) -> Iterator[str]:
-    """The database that is meant: named by the environment, running, or started for us."""
-    try:
-        if url := os.environ.get("RAYQUIZ_DATABASE_URL"):
-            yield url
-            return
-        folder = DataFolder(data)
-        if settings := folder.running():
-            yield settings.database_url
-            return
-        folder.claim()
-        with tempfile.TemporaryDirectory(prefix="rq-") as sockets:
-            server = Postgres(folder.postgres, Path(sockets))
-            try:
-                server.start()
-                yield server.url
-            finally:
-                server.stop()
-                folder.release()
-    except (MigrationError, OSError) as error:
-        errors.print(f"[bold red]rayquiz:[/] {error}", highlight=False)
-        raise typer.Exit(1) from error
 
 
 def _report(verb: str, migrations: Sequence[Migration]) -> None:

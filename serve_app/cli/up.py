@@ -8,10 +8,10 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from serve_app.auth import Tokens
 from serve_app.cli.console import DEFAULT_DATA, DataOption, errors, out
+from serve_app.cli.first_session import FirstSession, first_session
 from serve_app.embedded.stack import EmbeddedStack
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -45,8 +45,10 @@ def up(
         from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
 
         deploy(stack.settings)
-        progress("ready")
-        out.print(_addresses(stack))
+        progress("a session to begin with")
+        session = first_session(stack.settings)
+        progress("ready; Ctrl-C stops it")
+        _print_addresses(stack, session)
         while True:
             signal.pause()
     except (_Stop, SystemExit):
@@ -58,14 +60,18 @@ def up(
     progress("stopped; the data is kept")
 
 
-def _addresses(stack: EmbeddedStack) -> Table:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    table.add_row("Open", stack.settings.public_url)
-    table.add_row("Ray's dashboard", stack.dashboard_url)
-    table.add_row("Operator token", Tokens(stack.settings.secret).operator())
-    return table
+def _print_addresses(stack: EmbeddedStack, session: FirstSession) -> None:
+    site = stack.settings.public_url
+    operator = Tokens(stack.settings.secret).operator()
+    for name, value in (
+        ("Host", f"{site}/host#token={session.host_token}"),
+        ("Join", f"{site}/play?pin={session.pin}   (PIN {session.pin} at {site})"),
+        ("Scoreboard", f"{site}/board?pin={session.pin}"),
+        ("Quizzes", f"{site}/library#token={operator}"),
+        ("Ray dashboard", stack.dashboard_url),
+        ("Operator token", operator),
+    ):
+        out.print(f"[bold]{name:<16}[/]{value}", highlight=False)
 
 
 def _raise_stop(_number: int, _frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -53,6 +54,8 @@ class RayRuntime:
         import ray  # noqa: PLC0415 - reads the environment at import
         from ray import serve  # noqa: PLC0415
 
+        # The import gave Serve's own logger a handler for this terminal.
+        logging.getLogger("ray.serve").setLevel(log_level)
         options: dict[str, Any] = {
             "address": "local",  # a left-over cluster file must not make us join anything
             "namespace": self._namespace,

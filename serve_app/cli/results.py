@@ -1,0 +1,110 @@
+"""``rayquiz results``: what was played, from the tables."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.table import Table
+
+from actors.results import ResultsReader, SessionResults, SessionRow
+from engine import limits
+from engine.ids import SessionId
+from engine.model import QuestionKind
+from serve_app.cli.console import DEFAULT_DATA, DataOption, out
+from serve_app.cli.database import run_on_database
+
+
+def results(
+    session: Annotated[
+        str | None, typer.Argument(help="A session's id; without one, the newest are listed.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One line for each answer.")] = False,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Show the results of a session, or list the sessions."""
+    if session is None:
+        rows, _ = run_on_database(
+            data, lambda pool: ResultsReader(pool).page(limits.LISTING_ROWS_MAX, None)
+        )
+        if as_json:
+            _print_json([row._asdict() for row in rows])
+        else:
+            out.print(_listing(rows))
+        return
+    found = run_on_database(data, lambda pool: ResultsReader(pool).results(SessionId(session)))
+    if as_json:
+        _print_json(found)
+    elif as_csv:
+        _print_csv(found)
+    else:
+        _print_tables(found)
+
+
+def _print_json(found: object) -> None:
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+
+
+def _print_csv(found: SessionResults) -> None:
+    names = {person.participant_id: person.nickname for person in found.participants}
+    lines = csv.writer(sys.stdout)
+    lines.writerow(
+        ["opening", "question", "participant_id", "nickname", "answer", "correct", "elapsed_ms", "points"]
+    )
+    for answer in found.answers:
+        question = found.quiz.questions[answer.question_index]
+        said = answer.text or " | ".join(question.choices[index] for index in answer.choices)
+        lines.writerow(
+            (
+                answer.opening,
+                question.text,
+                answer.participant_id,
+                _harmless(names[answer.participant_id]),
+                _harmless(said),
+                answer.correct,
+                answer.elapsed_ms,
+                answer.points,
+            )
+        )
+
+
+def _harmless(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+
+
+def _listing(rows: Sequence[SessionRow]) -> Table:
+    table = Table("session", "PIN", "quiz", "opened", "state", box=None)
+    for row in rows:
+        state = "live" if row.finished_at is None else f"finished {row.finished_at:%Y-%m-%d %H:%M}"
+        table.add_row(row.session_id, row.pin, row.title, f"{row.created_at:%Y-%m-%d %H:%M}", state)
+    return table
+
+
+def _print_tables(found: SessionResults) -> None:
+    state = "cancelled" if found.cancelled else "finished" if found.finished_at else "not finished"
+    out.print(f"{found.title} ({state})", markup=False, style="bold")
+    board = Table("rank", "nickname", "points", "right", "answered", box=None)
+    for row in found.scoreboard:
+        board.add_row(
+            str(row.rank), row.nickname, str(row.points), str(row.correct), str(row.answered)
+        )
+    out.print(board)
+    questions = Table("question", "", "answers", "right", "distribution", box=None)
+    for opening in found.openings:
+        question = found.quiz.questions[opening.question_index]
+        labels = ("right", "wrong") if question.kind is QuestionKind.TYPED else question.choices
+        shares = zip(labels, opening.distribution, strict=True)
+        questions.add_row(
+            str(opening.opening),
+            question.text,
+            str(opening.answered),
+            str(opening.correct),
+            ", ".join(f"{label}: {count}" for label, count in shares),
+        )
+    out.print(questions)
