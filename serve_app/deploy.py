@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from actors.settings import Settings
 from actors.supervisor import supervisor
 from engine import limits
+from serve_app.embedded.loopback import confine_replica
 
 #: CPUs that one replica asks for; small, because on one machine all share the same two.
 _REPLICA_CPUS = 0.1
@@ -52,6 +53,10 @@ def application(
 ) -> serve.Application:
     """A Serve application of one deployment around an ASGI application built in the replica."""
 
+    def build_here() -> ASGIApp:
+        confine_replica()
+        return build()
+
     @serve.deployment(
         name=name,
         num_replicas=replicas,
@@ -60,7 +65,7 @@ def application(
         ray_actor_options={"num_cpus": _REPLICA_CPUS},
         logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
     )
-    @serve.ingress(build)
+    @serve.ingress(build_here)
     class Service:
         pass
 

@@ -1,0 +1,142 @@
+"""``rayquiz up`` as a person uses it: a terminal, addresses, Ctrl-C, and again."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from serve_app.embedded.ports import lan_address
+
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("up")]
+
+_RAYQUIZ = str(Path(sys.executable).with_name("rayquiz"))
+_START_S_MAX = 120.0
+_STOP_S_MAX = 60.0
+
+
+class Terminal:
+    """One ``rayquiz up``; what it says is kept in a file."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.said_to = folder / "terminal.txt"
+        with self.said_to.open("w") as out:
+            self.process = subprocess.Popen(
+                [_RAYQUIZ, "up", *arguments], stdout=out, stderr=out, start_new_session=True
+            )
+
+    @property
+    def said(self) -> str:
+        return self.said_to.read_text()
+
+    def wait_ready(self) -> dict[str, str]:
+        """The addresses that it prints, by name."""
+        deadline = time.monotonic() + _START_S_MAX
+        while "Operator token" not in self.said:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.1)
+        return dict(re.findall(r"^(\w[\w ]*?) {2,}(\S+)", self.said, re.MULTILINE))
+
+    def family(self) -> list[psutil.Process]:
+        """It and all that it has started."""
+        me = psutil.Process(self.process.pid)
+        return [me, *me.children(recursive=True)]
+
+    def interrupt(self) -> int:
+        """Ctrl-C; return the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(_STOP_S_MAX)
+
+
+def _listening(family):
+    """(address, port) of every listening TCP socket of these processes."""
+    found: set[tuple[str, int]] = set()
+    for process in family:
+        try:
+            connections = process.net_connections(kind="tcp")
+        except psutil.NoSuchProcess:
+            continue
+        found |= {
+            (c.laddr.ip.removeprefix("::ffff:"), c.laddr.port)
+            for c in connections
+            if c.status == psutil.CONN_LISTEN
+        }
+    return found
+
+
+def _free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def _left(family):
+    return [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+#: Ray's own; without their parent they look for the control store for a minute before they go.
+_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+
+
+def test_up_plays_stops_and_comes_back_with_its_data(tmp_path):
+    data, port = str(tmp_path / "data"), _free_port()
+    first = Terminal(tmp_path, "--data", data, "--port", str(port))
+    try:
+        addresses = first.wait_ready()
+        for name in ("Host", "Join", "Scoreboard", "Quizzes", "Ray dashboard"):
+            assert httpx.get(addresses[name].partition("#")[0]).status_code == 200, name
+        family = first.family()
+        listening = _listening(family)
+        assert ("127.0.0.1", port) in listening
+        assert {address for address, _ in listening} <= {"127.0.0.1", "::1"}
+
+        second = Terminal(tmp_path / "data", "--data", data, "--port", str(_free_port()))
+        assert second.process.wait(_STOP_S_MAX) == 1
+        assert "another Rayquiz is running on the data folder" in second.said
+        elsewhere = Terminal(tmp_path / "data", "--data", f"{data}-2", "--port", str(port))
+        assert elsewhere.process.wait(_STOP_S_MAX) == 1
+        assert f"port {port} cannot be used" in elsewhere.said
+    finally:
+        status = first.interrupt()
+    assert status == 0
+    assert "the data is kept" in first.said
+    assert _left(family) == []
+
+    again = Terminal(tmp_path, "--data", data, "--port", str(port), "--lan")
+    try:
+        found = again.wait_ready()
+        # The lobby that the first start opened is still there, under its PIN.
+        pin = re.search(r"pin=(\d{6})", addresses["Join"])[1]
+        assert f"pin={pin}" in found["Join"]
+        assert found["Join"].startswith(f"http://{lan_address()}:{port}/")
+        family = again.family()
+        everywhere = {where for where in _listening(family) if where[0] not in ("127.0.0.1", "::1")}
+        assert everywhere == {("0.0.0.0", port)}
+    finally:
+        again.interrupt()
+    assert _left(family) == []
+
+
+def test_a_killed_start_leaves_nothing_and_the_next_one_recovers(tmp_path):
+    data, port = str(tmp_path / "data"), _free_port()
+    first = Terminal(tmp_path, "--data", data, "--port", str(port))
+    first.wait_ready()
+    family = [p for p in first.family() if not p.name().startswith(_AGENTS)]
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.wait()
+    psutil.wait_procs(family, timeout=_STOP_S_MAX)
+    assert _left(family) == []
+
+    again = Terminal(tmp_path, "--data", data, "--port", str(port))
+    try:
+        again.wait_ready()
+    finally:
+        assert again.interrupt() == 0
