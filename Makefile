@@ -33,7 +33,7 @@ check: .venv/dev.stamp
 	$(PY) -m pytest -m "not service and not browser" -n auto
 
 bench: .venv/runtime.stamp
-	$(PY) -m simulation.bench
+	$(PY) -m tests.benchmarks
 
 lock: .venv/dev.stamp
 	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml

@@ -46,8 +46,8 @@ class Job(msgspec.Struct, forbid_unknown_fields=True):
     """What to do.
 
     ``tokens`` make a connection say hello and then answer opening after opening; without them the
-    same bytes go to a bare endpoint. ``first_opening`` is where answers start. ``frames``: count what
-    arrives; ``redis_url`` and ``channel`` make the generator publish them itself.
+    same bytes go to a bare endpoint. ``frames``: count what arrives; ``redis_url`` and ``channel``
+    make the generator publish them itself.
     """
 
     kind: Kind
@@ -56,7 +56,6 @@ class Job(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float = 5.0
     rounds: int = 1
     tokens: list[str] = []
-    first_opening: int = 1
     redis_url: str = ""
     channel: str = ""
 
@@ -72,8 +71,6 @@ class Report(msgspec.Struct):
     cpu_us_per_message: float
     #: Bursts: milliseconds until the last acknowledgement, one for each round.
     burst_ms: list[float] = []
-    #: The next opening that no connection has answered.
-    next_opening: int = 1
     refused: int = 0
 
 
@@ -96,12 +93,16 @@ class _Run:
         self.all_ready = asyncio.Event()
         self.waiting = 0
         self.none_waiting = asyncio.Event()
-        self.last_opening = job.first_opening
 
     def one_ready(self) -> None:
         self.ready += 1
         if self.ready == self.job.connections:
             self.all_ready.set()
+
+    def note_refusal(self, said: bytes) -> None:
+        if self.refused == 0:  # one tells why a run has failed
+            print(said[:500].decode(errors="replace"), file=sys.stderr)  # noqa: T201
+        self.refused += 1
 
     def acknowledged(self, sent_ns: int) -> None:
         self.messages += 1
@@ -115,7 +116,7 @@ class _Client:
     def __init__(self, run: _Run, write: Callable[[bytes], None]) -> None:
         self.run = run
         self.write = write
-        self.opening = run.job.first_opening
+        self.opening = 1
         self.sent_ns = 0
 
     def send(self) -> None:
@@ -126,7 +127,6 @@ class _Client:
         run = self.run
         run.acknowledged(self.sent_ns)
         self.opening += 1
-        run.last_opening = max(run.last_opening, self.opening)
         if run.job.kind == "burst":
             run.waiting -= 1
             if run.waiting == 0:
@@ -166,8 +166,7 @@ class _Socket(picows.WSListener):
         elif data.startswith(b'{"type":"welcome"'):
             self._run.one_ready()
         elif data.startswith(b'{"type":"error"'):
-            self._run.refused += 1
-            print(data.decode(), file=sys.stderr)  # noqa: T201 - a failed run must say why
+            self._run.note_refusal(data)
             self.client.replied()
 
 
@@ -203,8 +202,7 @@ class _Http(asyncio.Protocol):
             return
         self._buffer = rest[size:]
         if not head.startswith(b"HTTP/1.1 200"):
-            self._run.refused += 1
-            print(head, rest[:300], file=sys.stderr)  # noqa: T201 - a failed run must say why
+            self._run.note_refusal(head + rest)
         self.client.replied()
 
 
@@ -366,7 +364,6 @@ def _report(run: _Run, messages: int, seconds: float, cpu_s: float) -> Report:
         latency_ms_p50=ordered[len(ordered) // 2] / 1e6,
         latency_ms_p99=ordered[len(ordered) * 99 // 100] / 1e6,
         cpu_us_per_message=cpu_s / max(1, messages) * 1e6,
-        next_opening=run.last_opening + 1,
         refused=run.refused,
     )
 

@@ -25,6 +25,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from actors.publisher import channel_of
+from engine import limits
+from engine.ids import SessionId
 from serve_app.embedded.stack import EmbeddedStack
 from simulation.load import Job, Report
 from tests.benchmarks.core import core_answers_per_s, json_loads_per_s
@@ -35,9 +38,17 @@ _VIEWERS = 1_000
 _BURST = 1_000
 _BURSTS = 5
 _SECONDS = 4.0
-_QUESTIONS = 2_000
+_JOINS_AT_ONCE = 100
+_LONE_SECONDS = 2.0
 _LONE_SAMPLES = 300
 _PORT = 0
+
+
+class Measured(NamedTuple):
+    """One measurement, and the load generator's processor time for each message of it."""
+
+    value: float
+    generator_us: float = 0.0
 
 
 class Pair(NamedTuple):
@@ -47,8 +58,8 @@ class Pair(NamedTuple):
     reference: str
     bound: float
     is_floor: bool
-    ours: Callable[[], float]
-    bare: Callable[[], float]
+    ours: Callable[[], Measured]
+    bare: Callable[[], Measured]
 
 
 def generate(job: Job) -> Report:
@@ -66,59 +77,75 @@ def generate(job: Job) -> Report:
     return report
 
 
+class Session(NamedTuple):
+    """A self-paced session whose every question is open, and its participants' tokens."""
+
+    session_id: str
+    viewer_token: str
+    tokens: list[str]
+
+
 class Site:
-    """The running stack with one self-paced session and its participants."""
+    """The running stack, with the quiz of which each measurement gets a session of its own."""
 
     def __init__(self, stack: EmbeddedStack) -> None:
-        from serve_app.auth import Role, Tokens  # noqa: PLC0415 - after the stack has started
+        from serve_app.auth import Tokens  # noqa: PLC0415 - after the stack has started
 
         self.stack = stack
         self.base = stack.settings.public_url.replace("localhost", "127.0.0.1")
-        tokens = Tokens(stack.settings.secret)
+        self._operator = {"authorization": f"Bearer {Tokens(stack.settings.secret).operator()}"}
         question = {"kind": "single", "text": "Which?", "choices": list("abcd"), "correct": [1]}
-        quiz = {"title": "bench", "questions": [question] * _QUESTIONS}
+        quiz = {"title": "bench", "questions": [question] * limits.QUIZ_QUESTIONS_MAX}
+        with self._api() as api:
+            self._quiz_id = _json(api.post("/quizzes", json=quiz))["quiz_id"]
+
+    def _api(self) -> httpx.Client:
+        return httpx.Client(base_url=f"{self.base}/api", headers=self._operator, timeout=60)
+
+    def open(self, participants: int) -> Session:
+        """Open a session, let people in, start it."""
         settings = {"mode": "self_paced", "scoring": "accuracy.v1"}
-        with httpx.Client(
-            base_url=f"{self.base}/api",
-            headers={"authorization": f"Bearer {tokens.operator()}"},
-            timeout=60,
-        ) as api:
-            quiz_id = _json(api.post("/quizzes", json=quiz))["quiz_id"]
-            opened = _json(api.post("/sessions", json={"quiz_id": quiz_id, "settings": settings}))
-            self.session_id = opened["session_id"]
-            self.viewer_token = tokens.of_session(Role.VIEWER, self.session_id, opened["pin"])
-            joined = asyncio.run(self._join(opened["pin"], max(_CONNECTIONS, _BURST)))
-            self.tokens = joined
+        with self._api() as api:
+            body = {"quiz_id": self._quiz_id, "settings": settings}
+            opened = _json(api.post("/sessions", json=body))
+            tokens = asyncio.run(self._join(opened["pin"], participants))
             move = {"command_id": "bench-start", "step": "start", "phase": "lobby", "opening": 0}
-            _json(api.post(f"/sessions/{self.session_id}/moves", json=move))
-        self.opening = 1
+            _json(api.post(f"/sessions/{opened['session_id']}/moves", json=move))
+        return Session(opened["session_id"], opened["viewer_token"], tokens)
 
     async def _join(self, pin: str, count: int) -> list[str]:
+        gate = asyncio.Semaphore(_JOINS_AT_ONCE)
         async with httpx.AsyncClient(base_url=f"{self.base}/api", timeout=60) as api:
 
             async def one(number: int) -> str:
                 body = {"nickname": f"P{number}", "join_key": f"bench-{number:06}"}
-                answer = await api.post(f"/pins/{pin}/participants", json=body)
+                async with gate:
+                    answer = await api.post(f"/pins/{pin}/participants", json=body)
                 return str(_json(answer)["token"])
 
             return list(await asyncio.gather(*(one(number) for number in range(count))))
 
-    def answers(self, path: str, **job: Any) -> Report:
-        """Send answers to fresh openings."""
-        scheme = "ws" if path == "/ws" else "http"
-        report = generate(
-            Job(
-                url=self.base.replace("http", scheme, 1) + path,
-                tokens=self.tokens[: job["connections"]],
-                first_opening=self.opening,
-                **job,
-            )
+    def answers(self, scheme: str, connections: int, **job: Any) -> Report:
+        """Send answers to the openings of a fresh session."""
+        session = self.open(connections)
+        path = "/ws" if scheme == "ws" else f"/api/sessions/{session.session_id}/answers"
+        return self.bare(scheme, path, tokens=session.tokens, connections=connections, **job)
+
+    def frames(self, connections: int, **job: Any) -> Report:
+        """Put frames on a session's channel and count them at its viewers."""
+        session = self.open(1)
+        return self.bare(
+            "ws",
+            "/ws",
+            tokens=[session.viewer_token] * connections,
+            connections=connections,
+            redis_url=self.stack.settings.redis_url,
+            channel=channel_of(SessionId(session.session_id)),
+            **job,
         )
-        self.opening = report.next_opening
-        return report
 
     def bare(self, scheme: str, path: str, **job: Any) -> Report:
-        """Send the same messages to a bare endpoint."""
+        """Send the messages of a job to any endpoint."""
         return generate(Job(url=self.base.replace("http", scheme, 1) + path, **job))
 
 
@@ -130,68 +157,83 @@ def _json(response: httpx.Response) -> dict[str, Any]:
 
 
 def pairs(site: Site) -> list[Pair]:
-    """Every figure with its reference (the issue's table, in its order)."""
-    loop = {"kind": "closed_loop", "connections": _CONNECTIONS, "seconds": _SECONDS}
-    lone = {"kind": "closed_loop", "connections": 1, "seconds": 2.0}
-    burst = {"kind": "burst", "connections": _BURST, "rounds": _BURSTS}
-    frames = {"kind": "frames", "connections": _VIEWERS, "seconds": _SECONDS}
-    answers_path = f"/api/sessions/{site.session_id}/answers"
-    viewers = {"tokens": [site.viewer_token] * _VIEWERS, "redis_url": site.stack.settings.redis_url}
-    viewers["channel"] = f"rayquiz:session:{site.session_id}"
+    """Every figure with its reference."""
+    loop: dict[str, Any] = {
+        "kind": "closed_loop",
+        "connections": _CONNECTIONS,
+        "seconds": _SECONDS,
+    }
+    lone: dict[str, Any] = {"kind": "closed_loop", "connections": 1, "seconds": _LONE_SECONDS}
+    burst: dict[str, Any] = {"kind": "burst", "connections": _BURST, "rounds": _BURSTS}
+    frames: dict[str, Any] = {"kind": "frames", "connections": _VIEWERS, "seconds": _SECONDS}
     return [
         Pair(
             "ws_answers_per_s",
             "ws_echo_per_s",
-            0.6,
+            0.8,
             True,
-            lambda: site.answers("/ws", **loop).per_s,
-            lambda: site.bare("ws", "/bare/ws/echo", **loop).per_s,
+            lambda: _rate(site.answers("ws", **loop)),
+            lambda: _rate(site.bare("ws", "/bare/ws/echo", **loop)),
         ),
         Pair(
             "http_answers_per_s",
             "http_empty_per_s",
             0.7,
             True,
-            lambda: site.answers(answers_path, **loop).per_s,
-            lambda: site.bare("http", "/bare/http/empty", **loop).per_s,
+            lambda: _rate(site.answers("http", **loop)),
+            lambda: _rate(site.bare("http", "/bare/http/empty", **loop)),
         ),
         Pair(
             "lone_answer_ms_p50",
             "lone_floor_ms_p50",
             1.5,
             False,
-            lambda: site.answers("/ws", **lone).latency_ms_p50,
-            lambda: (
-                site.bare("ws", "/bare/ws/echo", **lone).latency_ms_p50
-                + actor_call_ms()
-                + commit_ms(site.stack.settings.database_url)
-            ),
+            lambda: _latency(site.answers("ws", **lone)),
+            lambda: _floor(site, site.bare("ws", "/bare/ws/echo", **lone)),
         ),
         Pair(
             "frames_per_s",
             "bare_frames_per_s",
             0.9,
             True,
-            lambda: site.bare("ws", "/ws", **frames, **viewers).per_s,
-            lambda: site.bare("ws", "/bare/frames/frames", **frames).per_s,
+            lambda: _rate(site.frames(**frames)),
+            lambda: _rate(site.bare("ws", "/bare/frames/frames", **frames)),
+        ),
+        Pair(
+            "burst_1000_last_ack_ms",
+            "burst_1000_echo_ms",
+            2.0,
+            False,
+            lambda: _burst(site.answers("ws", **burst)),
+            lambda: _burst(site.bare("ws", "/bare/ws/echo", **burst)),
         ),
         Pair(
             "core_answers_per_s",
             "json_loads_per_s",
             0.4,
             True,
-            core_answers_per_s,
-            json_loads_per_s,
-        ),
-        Pair(
-            "burst_1000_last_ack_ms",
-            "burst_1000_echo_ms",
-            2.5,
-            False,
-            lambda: statistics.median(site.answers("/ws", **burst).burst_ms),
-            lambda: statistics.median(site.bare("ws", "/bare/ws/echo", **burst).burst_ms),
+            lambda: Measured(core_answers_per_s()),
+            lambda: Measured(json_loads_per_s()),
         ),
     ]
+
+
+def _rate(report: Report) -> Measured:
+    return Measured(report.per_s, report.cpu_us_per_message)
+
+
+def _latency(report: Report) -> Measured:
+    return Measured(report.latency_ms_p50, report.cpu_us_per_message)
+
+
+def _burst(report: Report) -> Measured:
+    return Measured(statistics.median(report.burst_ms), report.cpu_us_per_message)
+
+
+def _floor(site: Site, echo: Report) -> Measured:
+    """A lone echo, one awaited actor call and one commit, each measured alone, added."""
+    floor_ms = echo.latency_ms_p50 + actor_call_ms() + commit_ms(site.stack.settings.database_url)
+    return Measured(floor_ms, echo.cpu_us_per_message)
 
 
 def actor_call_ms() -> float:
@@ -244,6 +286,7 @@ def deploy_all(stack: EmbeddedStack) -> None:
     from serve_app.deploy import application, targets  # noqa: PLC0415
     from tests.benchmarks.reference import echo_app, empty_app, frames_app  # noqa: PLC0415
 
+    # Without the pages: no figure asks for them.
     serve.run_many([target for target in targets(stack.settings) if target.name != "pages"])
     bare = {"/bare/ws": echo_app, "/bare/http": empty_app, "/bare/frames": frames_app}
     for prefix, build in bare.items():
@@ -264,9 +307,9 @@ def machine() -> str:
 
 def run(only: list[str], rounds: int) -> dict[str, float]:
     """Measure and print; return figures and references by name."""
-    console = Console()
+    console = Console(soft_wrap=True)
     found: dict[str, float] = {}
-    table = Table("figure", "ours", "reference", "ratio", "bound", title=machine())
+    table = Table("figure", "ours", "reference", "ratio", "wanted", title=machine())
     with (
         tempfile.TemporaryDirectory(prefix="rq-bench-") as folder,
         EmbeddedStack(Path(folder), _PORT) as stack,
@@ -280,20 +323,29 @@ def run(only: list[str], rounds: int) -> dict[str, float]:
             for _ in range(rounds):
                 ours.append(pair.ours())
                 bare.append(pair.bare())
-                console.print(f"{pair.figure}: {ours[-1]:,.2f} against {bare[-1]:,.2f}")
-            found[pair.figure] = statistics.median(ours)
-            found[pair.reference] = statistics.median(bare)
+                console.print(_line(pair, ours[-1], bare[-1]), highlight=False)
+            found[pair.figure] = statistics.median(one.value for one in ours)
+            found[pair.reference] = statistics.median(one.value for one in bare)
             ratio = found[pair.figure] / found[pair.reference]
-            bound = f"{'at least' if pair.is_floor else 'at most'} {pair.bound}"
             table.add_row(
                 pair.figure,
                 f"{found[pair.figure]:,.2f}",
-                f"{found[pair.reference]:,.2f}",
+                f"{pair.reference} {found[pair.reference]:,.2f}",
                 f"{ratio:.2f}",
-                bound,
+                f"{'at least' if pair.is_floor else 'at most'} {pair.bound}",
             )
     console.print(table)
     return found
+
+
+def _line(pair: Pair, ours: Measured, bare: Measured) -> str:
+    said = f"{pair.figure} {ours.value:,.2f}, {pair.reference} {bare.value:,.2f}"
+    if ours.generator_us:
+        said += (
+            f"; the load generator spent {ours.generator_us:.0f} and {bare.generator_us:.0f} "
+            "µs of CPU a message"
+        )
+    return said
 
 
 def main() -> None:
