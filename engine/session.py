@@ -143,6 +143,11 @@ class Pending:
         self.nicknames: set[str] = set()
         self.next_participant_id = ParticipantId(0)
 
+    def __contains__(self, event: AnswerAccepted | Joined) -> bool:
+        if isinstance(event, AnswerAccepted):
+            return (event.opening_no, event.participant_id) in self.answers
+        return event.join_key in self.joins
+
     def add(self, event: AnswerAccepted | Joined) -> None:
         """Note an event that was decided."""
         if isinstance(event, AnswerAccepted):
@@ -266,9 +271,18 @@ def _check_answer(question: Question, command: SubmitAnswer) -> None:
 
 def normalize_nonempty(text: str) -> bool:
     """Whether a text has anything to see, and nothing that cannot be stored."""
-    return bool(text.strip()) and not any(
-        unicodedata.category(char) in ("Cc", "Cs") for char in text
-    )
+    return bool(text.strip()) and _is_storable(text)
+
+
+def _is_storable(text: str) -> bool:
+    """Whether the log can hold a text: PostgreSQL takes no NUL, UTF-8 no lone surrogate."""
+    return not any(unicodedata.category(char) in ("Cc", "Cs") for char in text)
+
+
+def _check_key(name: str, key: str) -> None:
+    """Refuse a key of a client's that no log could store: its append would fail for ever."""
+    if not _is_storable(key):
+        raise Malformed(f"{name}: control characters are not allowed")
 
 
 #: Characters that are allowed, or count as letters or marks, and show nothing: joiners, variation
@@ -318,6 +332,7 @@ def clean_nickname(nickname: str) -> str:
 
 
 def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pending) -> Decision:
+    _check_key("join_key", command.join_key)
     known = state.by_join_key.get(command.join_key)
     if known is not None:
         participant = state.participants[known]
@@ -344,6 +359,7 @@ def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pendi
 
 
 def _decide_move(state: SessionState, command: Move, now_ms: int) -> Decision:
+    _check_key("command_id", command.command_id)
     done = state.commands_done.get(command.command_id) if command.command_id else None
     if done is not None:
         return Decision(repeats=done)

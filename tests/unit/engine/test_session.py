@@ -5,7 +5,7 @@ import pytest
 from engine import limits
 from engine.commands import Join, Move, SubmitAnswer
 from engine.errors import ClientFault, Conflict, Malformed, NotFound, TooMany, Unauthorized
-from engine.events import Cancelled, Closed, Extended, Finished, Joined, Opened
+from engine.events import AnswerAccepted, Cancelled, Closed, Extended, Finished, Joined, Opened
 from engine.model import PointsMode, QuestionKind, ScoringPolicy, SessionSettings
 from engine.phases import Phase, Step
 from engine.recovery import snapshot
@@ -60,6 +60,13 @@ def test_a_repeated_join_comes_back_even_after_the_end():
     driver = opened()
     driver.moves(Step.FINISH)
     assert driver.join("Mia") == 1
+
+
+@pytest.mark.parametrize("key", ["nul\0inside", "surrogate\ud800", "line\nbreak"])
+def test_a_key_that_no_log_could_store_is_refused(key):
+    refused(opened(), "malformed", Join(key, "Noah"))
+    move = Move(Step.CLOSE, Phase.QUESTION_OPEN, 1, command_id=key)
+    refused(opened(), "malformed", move)
 
 
 @pytest.mark.parametrize("other", ["Mia", "mia", " MIA ", "Mia\u200d", "M\uff49a", "Mia\ufe0f"])
@@ -160,6 +167,18 @@ def test_the_first_answer_stands():
     assert driver.answer(1, 1, opening_no=1).repeats == first  # a repeat is no latecomer
     driver.move(Step.FINISH)
     assert driver.answer(1, 1, opening_no=1).repeats == first
+
+
+def test_pending_knows_what_is_on_its_way_to_the_log():
+    pending = Pending()
+    answer = AnswerAccepted(1, 1, 0, 0b10, "", 0, True, 1_000, START_MS)
+    join = Joined(2, "key-of-ben", "Ben", START_MS)
+    for event in (answer, join):
+        assert event not in pending
+        pending.add(event)
+        assert event in pending
+        pending.discard(event)
+        assert event not in pending
 
 
 def test_an_answer_that_is_not_stored_yet_is_found():
