@@ -81,7 +81,8 @@ def load(folder: Path = _FOLDER) -> list[Migration]:
         down = path.with_name(path.name.replace(".up.sql", ".down.sql"))
         if not down.exists():
             raise MigrationError(f"{path.name}: its way back, {down.name}, is missing")
-        found.append(Migration(int(match[1]), match[2], path.read_text(), down.read_text()))
+        up = path.read_text("utf-8")
+        found.append(Migration(int(match[1]), match[2], up, down.read_text("utf-8")))
     if [m.version for m in found] != list(range(1, len(found) + 1)):
         raise MigrationError("the migrations are not numbered 0001, 0002, … without gaps")
     return found

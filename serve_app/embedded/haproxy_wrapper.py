@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_BIND = re.compile(r"^(\s*bind\s+)(\S*):(\d+)\s*$", re.MULTILINE)
+_BIND = re.compile(r"^(\s*bind\s+)(\S*):(\d+)(?!\S)", re.MULTILINE)
 
 
 def install(folder: Path, binary: Path, front_port: int, front_host: str) -> Path:
@@ -45,6 +45,8 @@ def confine(config: str, front_port: int, front_host: str) -> str:
     '  bind 127.0.0.1:8404'
     >>> confine("  bind 127.0.0.1:8000", 8000, "0.0.0.0")
     '  bind 0.0.0.0:8000'
+    >>> confine("  bind [::]:9000 proto h2", 8000, "0.0.0.0")
+    '  bind 127.0.0.1:9000 proto h2'
     """
 
     def place(match: re.Match[str]) -> str:

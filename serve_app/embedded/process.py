@@ -117,10 +117,11 @@ def end_all(processes: Iterable[psutil.Process], patience_s: float) -> None:
 
 def running_in(folder: Path, name: str) -> list[psutil.Process]:
     """Processes of that name whose working directory is ``folder``."""
+    wanted = str(folder.resolve())
     found = []
     for process in psutil.process_iter(["name"]):
         with suppress(psutil.Error):
-            if process.info["name"] == name and process.cwd() == str(folder):
+            if process.info["name"] == name and process.cwd() == wanted:
                 found.append(process)
     return found
 

@@ -51,7 +51,7 @@ def let_through(path: Path) -> None:
     """Let others pass through the folders above ``path``: pass, not list or read."""
     for folder in path.absolute().parents:
         mode = folder.stat().st_mode
-        if folder.exists() and not mode & stat.S_IXOTH:
+        if not mode & stat.S_IXOTH:
             folder.chmod(mode | stat.S_IXOTH)
 
 
