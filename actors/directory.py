@@ -13,10 +13,14 @@ from ray.actor import ActorHandle
 from actors.postgres import AWAY
 from actors.sql import queries
 from actors.supervisor import supervisor
+from engine import limits
 from engine.errors import Conflict, NotFound, QuizError, Unavailable
 from engine.ids import Pin, SessionId
 
 log = logging.getLogger(__name__)
+
+#: Handles remembered; those of sessions that are over are never asked for again.
+_HANDLES_MAX = 2 * limits.SESSIONS_LIVE_MAX
 
 
 class SessionInfo(NamedTuple):
@@ -93,10 +97,16 @@ class Directory:
         if task is None:
             task = asyncio.get_running_loop().create_task(self._find(session_id))
             self._finding[session_id] = task
-            task.add_done_callback(lambda _: self._finding.pop(session_id, None))
-        found = await asyncio.shield(task)
-        self._handles[session_id] = found
-        return found
+            task.add_done_callback(lambda done: self._found(session_id, done))
+        return await asyncio.shield(task)
+
+    def _found(self, session_id: SessionId, task: asyncio.Task[ActorHandle[Any]]) -> None:
+        self._finding.pop(session_id, None)
+        if task.cancelled() or task.exception() is not None:
+            return  # told to those who still wait
+        if len(self._handles) >= _HANDLES_MAX:
+            self._handles.clear()
+        self._handles[session_id] = task.result()
 
     def forget(self, session_id: SessionId) -> None:
         """Drop a handle that has failed; the next :meth:`handle` looks anew."""
@@ -122,7 +132,10 @@ class Directory:
         """Have the supervisor give the session an actor."""
         try:
             master = await asyncio.to_thread(supervisor, self._namespace)
-            name: str = await master.assign.remote(session_id, lost_actor)
+            reply: Any = master.assign.remote(session_id, lost_actor)
+            name: str = await asyncio.wait_for(reply, limits.ACTOR_CALL_MS_MAX / 1000)
+        except TimeoutError:
+            raise Unavailable("the supervisor does not answer") from None
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, QuizError):
                 raise error.cause from None

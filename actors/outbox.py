@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from actors.ports import CheckpointLog, Record
 from engine import limits
-from engine.errors import Fenced, Unavailable
+from engine.errors import Fenced, QuizError, Unavailable
 from engine.events import Event
 from engine.ids import SessionSeq
 
@@ -45,10 +45,12 @@ class Outbox:
         self._on_stored = on_stored
         self._on_failed = on_failed
         self._waiting: deque[_Chunk] = deque()
+        self._in_flight: list[_Chunk] = []
         self._size = 0
         self._wakened = asyncio.Event()
         self._last: asyncio.Future[None] | None = None
-        self._fenced = False
+        #: Why nothing is taken any more.
+        self._ended: QuizError | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def __len__(self) -> int:
@@ -61,66 +63,72 @@ class Outbox:
         return self._size >= limits.OUTBOX_EVENTS_MAX
 
     def add(self, events: Sequence[Event]) -> asyncio.Future[None]:
-        """Take events; the future ends when they are durable and applied, or with Fenced."""
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        stored.add_done_callback(_retrieve)
-        if self._fenced:
-            stored.set_exception(_fenced())
-            return stored
+        """Take events; the future ends when they are durable and applied.
+
+        It ends with Fenced or Unavailable when they never will be by this outbox. Whoever waits may
+        leave: cancelling the future holds nothing up.
+        """
+        if self._ended is not None:
+            return self._failed(self._ended)
         records = []
         for event in events:
             records.append(Record(SessionSeq(self._next_seq), event))
             self._next_seq += 1
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Chunk(records, stored))
         self._size += len(records)
         self._last = stored
         self._wakened.set()
-        return stored
+        return _guarded(stored)
 
     def flushed(self) -> asyncio.Future[None]:
-        """A future that ends when all that was added until now is durable."""
-        if self._last is not None and not self._last.done():
-            return self._last
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(_retrieve)
-        if self._fenced:
-            done.set_exception(_fenced())
-        else:
-            done.set_result(None)
-        return done
+        """A future that ends when all that was added until now is durable; as :meth:`add`'s."""
+        if self._ended is not None:
+            return self._failed(self._ended)
+        if self._last is None:
+            self._last = asyncio.get_running_loop().create_future()
+            self._last.set_result(None)
+        return _guarded(self._last)
 
     async def close(self) -> None:
         """Stop; what is not durable stays unknown to whoever waits for it."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        self._fail_waiting(Unavailable("the session's actor is leaving"))
+        self._end(Unavailable("the session's actor is leaving"))
 
     async def _run(self) -> None:
-        while True:
-            await self._wakened.wait()
-            self._wakened.clear()
-            while self._waiting:
-                chunks = self._take()
-                records = [record for chunk in chunks for record in chunk.records]
-                try:
-                    await self._append(records)
-                except Fenced as error:
-                    self._fenced = True
-                    for chunk in chunks:
-                        _fail(chunk.stored, error)
-                    self._fail_waiting(error)
-                    self._on_failed(error)
-                    return
-                self._size -= len(records)
-                self._finish(chunks, records)
+        try:
+            while True:
+                await self._wakened.wait()
+                self._wakened.clear()
+                while self._waiting:
+                    self._take()
+                    await self._store()
+        except Fenced as error:
+            self._end(error)
+            self._on_failed(error)
+        except Exception as error:
+            # The tables and this memory disagree, so this memory must go.
+            log.exception("action=apply_failed")
+            self._end(Unavailable("what was stored could not be applied"))
+            self._on_failed(error)
 
-    def _take(self) -> list[_Chunk]:
-        chunks = [self._waiting.popleft()]
+    def _take(self) -> None:
+        chunks = self._in_flight
+        chunks.append(self._waiting.popleft())
         rows = len(chunks[0].records)
         while self._waiting and rows + len(self._waiting[0].records) <= limits.APPEND_ROWS_MAX:
             chunks.append(self._waiting.popleft())
             rows += len(chunks[-1].records)
-        return chunks
+
+    async def _store(self) -> None:
+        records = [record for chunk in self._in_flight for record in chunk.records]
+        await self._append(records)
+        self._size -= len(records)
+        self._on_stored([record.event for record in records])
+        for chunk in self._in_flight:
+            chunk.stored.set_result(None)
+        self._in_flight.clear()
 
     async def _append(self, records: list[Record]) -> None:
         backoff_s = _BACKOFF_S_MIN
@@ -139,32 +147,26 @@ class Outbox:
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, _BACKOFF_S_MAX)
 
-    def _finish(self, chunks: list[_Chunk], records: list[Record]) -> None:
-        try:
-            self._on_stored([record.event for record in records])
-        except Exception as error:
-            # The tables and this memory disagree, so this memory must go.
-            log.exception("action=apply_failed records=%d", len(records))
-            self._on_failed(error)
-        for chunk in chunks:
-            if not chunk.stored.done():  # whoever waited may have gone
-                chunk.stored.set_result(None)
+    def _end(self, error: QuizError) -> None:
+        """Take nothing any more; whoever waits, or comes later, is told why."""
+        if self._ended is None:
+            self._ended = error
+        for chunk in (*self._in_flight, *self._waiting):
+            chunk.stored.set_exception(self._ended)
+            chunk.stored.exception()  # seen: a client that left must not leave a warning behind
+        self._in_flight.clear()
+        self._waiting.clear()
 
-    def _fail_waiting(self, error: Exception) -> None:
-        while self._waiting:
-            _fail(self._waiting.popleft().stored, error)
-
-
-def _fenced() -> Fenced:
-    return Fenced("another actor has taken the session over")
-
-
-def _fail(future: asyncio.Future[None], error: Exception) -> None:
-    if not future.done():
+    @staticmethod
+    def _failed(error: QuizError) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.set_exception(error)
-
-
-def _retrieve(future: asyncio.Future[None]) -> None:
-    """Mark the exception as seen: a client that left must not leave a warning behind."""
-    if not future.cancelled():
         future.exception()
+        return future
+
+
+def _guarded(stored: asyncio.Future[None]) -> asyncio.Future[None]:
+    """The same end for somebody who may cancel it, and who need not look at it."""
+    future = asyncio.shield(stored)
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future

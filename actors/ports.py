@@ -22,8 +22,10 @@ class CheckpointLog(Protocol):
     async def append(self, records: Sequence[Record]) -> None:
         """Return when every record is durable. Appending a record again changes nothing.
 
+        Records of one kind (answers; joins; all others) become durable together.
+
         Raises:
-            Fenced: a higher epoch exists; nothing was written and nothing ever will be.
+            Fenced: a higher epoch exists; of these records nothing more will ever be written.
             Unavailable: the outcome is unknown; append the same records again.
         """
 

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 _WAITING_MAX = 64
 #: How long one publication may take, seconds.
 _PUBLISH_TIMEOUT_S = 2.0
+#: How long the last publications may take altogether, seconds.
+_CLOSE_TIMEOUT_S = 5.0
 
 
 def channel_of(session_id: SessionId) -> str:
@@ -34,7 +36,7 @@ class Publisher(Protocol):
         """Hand a publication over, in order; never blocks, never raises."""
 
     async def close(self) -> None:
-        """Send what is waiting and stop."""
+        """Send what is waiting, in order and not for long, and stop."""
 
 
 class RedisPublisher:
@@ -47,6 +49,7 @@ class RedisPublisher:
         self._channel = channel_of(session_id)
         self._waiting: deque[bytes] = deque(maxlen=_WAITING_MAX)
         self._wakened = asyncio.Event()
+        self._closing = False
         self._away = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -57,7 +60,10 @@ class RedisPublisher:
 
     async def close(self) -> None:
         """See :meth:`Publisher.close`."""
-        await self._drain()
+        self._closing = True
+        self._wakened.set()
+        # A Redis that hangs takes its time for each; the session does not wait for all of them.
+        await asyncio.wait([self._task], timeout=_CLOSE_TIMEOUT_S)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._redis.aclose()
@@ -66,15 +72,17 @@ class RedisPublisher:
         while True:
             await self._wakened.wait()
             self._wakened.clear()
-            await self._drain()
+            while self._waiting:
+                await self._send(self._waiting.popleft())
+            if self._closing:
+                return
 
-    async def _drain(self) -> None:
-        while self._waiting:
-            try:
-                await self._redis.publish(self._channel, self._waiting.popleft())
-            except (RedisError, OSError, TimeoutError) as error:
-                if not self._away:
-                    log.warning("action=publish_failed channel=%s reason=%s", self._channel, error)
-                self._away = True
-            else:
-                self._away = False
+    async def _send(self, publication: bytes) -> None:
+        try:
+            await self._redis.publish(self._channel, publication)
+        except (RedisError, OSError, TimeoutError) as error:
+            if not self._away:
+                log.warning("action=publish_failed channel=%s reason=%s", self._channel, error)
+            self._away = True
+        else:
+            self._away = False

@@ -16,6 +16,28 @@ UPDATE sessions SET actor_name = $2
 WHERE session_id = $1 AND actor_name IS NOT DISTINCT FROM $3 AND ended_at IS NULL
 RETURNING session_id;
 
+-- name: end_abandoned
+-- Free the PINs of sessions whose actor is gone ($1: the ones that are not): when the time to look
+-- at a finished one is over ($2 ms), or when nothing was stored of an unfinished one for $3 ms.
+UPDATE sessions AS s SET ended_at = now(), finished_at = coalesce(finished_at, now()),
+    cancelled = cancelled OR finished_at IS NULL
+WHERE s.ended_at IS NULL
+  AND (s.actor_name IS NULL OR s.actor_name <> ALL ($1::text[]))
+  AND CASE WHEN s.finished_at IS NOT NULL
+      THEN s.finished_at < now() - $2::int * interval '1 ms'
+      ELSE s.created_at < now() - $3::int * interval '1 ms'
+        AND NOT EXISTS (
+            SELECT FROM answers AS a WHERE a.session_id = s.session_id
+              AND a.at_ms > extract(epoch FROM now()) * 1000 - $3)
+        AND NOT EXISTS (
+            SELECT FROM participants AS p WHERE p.session_id = s.session_id
+              AND p.at_ms > extract(epoch FROM now()) * 1000 - $3)
+        AND NOT EXISTS (
+            SELECT FROM session_events AS e WHERE e.session_id = s.session_id
+              AND (e.event::jsonb ->> 'at_ms')::bigint > extract(epoch FROM now()) * 1000 - $3)
+      END
+RETURNING s.session_id;
+
 -- name: note_finished
 -- The quiz is over; its actor stays for those who still look.
 UPDATE sessions AS s SET finished_at = coalesce(finished_at, now()),
@@ -29,6 +51,10 @@ WHERE actor_name = $1 AND epoch = $2;
 -- The actor leaves; the PIN is free again.
 UPDATE sessions SET ended_at = coalesce(ended_at, now()), finished_at = coalesce(finished_at, now())
 WHERE actor_name = $1 AND epoch = $2;
+
+-- name: withdraw_session
+-- A new session that could be given no actor; nobody knows of it yet.
+DELETE FROM sessions WHERE session_id = $1 AND actor_name IS NULL RETURNING session_id;
 
 -- ===== the log; every append is fenced in the same statement (docs/adr/0003-fencing.md) =====
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from actors.clock import Clock
 from actors.direct_log import DirectLog
@@ -26,6 +27,8 @@ from engine.wire import BatchAnswer, FaultReply, decode_batch, encode_pack
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 _TAKE_OVER_PAUSE_S = 0.2
 
 
@@ -39,6 +42,8 @@ class SessionActor:
         self._host: SessionHost | None = None
         self._connection: LoneConnection | None = None
         self._looking = asyncio.Lock()
+        #: The look that a replica's call has started, shared by all that come meanwhile.
+        self._asked: asyncio.Task[bool] | None = None
         self._leaving = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._spawn(self._look())
@@ -91,10 +96,10 @@ class SessionActor:
     async def _ready(self) -> SessionHost | None:
         """The session; a blank actor looks first, in case nobody could tell it."""
         if self._host is None:
-            try:
-                await asyncio.wait_for(self._look(), limits.CONFIRM_WAIT_MS / 1000)
-            except TimeoutError:
-                return None
+            if self._asked is None or self._asked.done():
+                self._asked = self._spawn(self._look())
+            # A look that takes longer goes on: begun anew by each caller it might never end.
+            await asyncio.wait([self._asked], timeout=limits.CONFIRM_WAIT_MS / 1000)
         return self._host
 
     async def _look(self) -> bool:
@@ -119,7 +124,7 @@ class SessionActor:
                 RedisPublisher(self._settings.redis_url, session_id),
                 self._clock,
                 on_failed=self._fail,
-                on_over=lambda: self._spawn(self._linger()),
+                on_over=self._over,
             )
             log.info(
                 "action=take_over session=%s epoch=%d actor=%s", session_id, found.epoch, self._name
@@ -133,6 +138,9 @@ class SessionActor:
         """
         log.error("action=leave actor=%s fenced=%s", self._name, isinstance(error, Fenced))
         os._exit(1)
+
+    def _over(self) -> None:
+        self._spawn(self._linger())
 
     async def _linger(self) -> None:
         """Note the end, stay for those who still look, then leave for good."""
@@ -155,7 +163,13 @@ class SessionActor:
             else:
                 return
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._reap)
+        return task
+
+    def _reap(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("action=background_failed actor=%s", self._name, exc_info=error)

@@ -18,7 +18,7 @@ from actors.publisher import Publisher
 from actors.session_store import Takeover
 from engine import limits
 from engine.commands import Join, Move, SubmitAnswer
-from engine.errors import ClientFault, QuizError, TooMany, Unavailable
+from engine.errors import ClientFault, QuizError
 from engine.events import AnswerAccepted, Closed, Event, Joined
 from engine.ids import Epoch, FrameVersion, ParticipantId
 from engine.model import Mode
@@ -61,7 +61,8 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _OVERLOADED = FaultReply("overloaded", "too many answers of this session wait to be stored", True)
-_UNKNOWN = FaultReply("retry", "the answer is not stored yet; send it again", True)
+_UNKNOWN = FaultReply("retry", "this is not stored yet; send the same again", True)
+_INTERNAL = FaultReply("internal", "this item failed; see the server's log", True)
 
 
 class SessionHost:
@@ -89,6 +90,7 @@ class SessionHost:
         self._state = state
         self._epoch = epoch
         self._clock = clock
+        self._log = checkpoint_log
         self._publisher = publisher
         self._on_over = on_over
         interval_ms = (
@@ -113,11 +115,12 @@ class SessionHost:
         self._compute_results()
         self._touched_ms = clock.now_ms()
         self._over_told = False
-        self._spawn(self._beat())
+        self._beating = self._spawn(self._beat())
         owed = rearm(state, clock.now_ms())
         if owed:
             self._spawn(self._exclusively(lambda _now: Decision(owed)))
         self._arm()
+        self._close_when_all_answered()  # the close may have been lost with the earlier actor
         self._tell_when_over()
 
     @property
@@ -131,15 +134,16 @@ class SessionHost:
         """Decide a batch; return one reply for each item, in order, once what they say is durable.
 
         Items that are not durable after ``CONFIRM_WAIT_MS`` get ``retry``; they stay in the outbox,
-        and the same items sent again find them.
+        and the same items sent again find them. What asks for nothing to be stored is answered
+        whether the log is there or not. One item's failure is its own.
         """
-        self._touched_ms = self._clock.now_ms()
+        arrived_ms = self._touched_ms = self._clock.now_ms()
         deadline = self._loop.time() + limits.CONFIRM_WAIT_MS / 1000
+        replies: list[BatchReply | None] = [None] * len(items)
         while not self._open_gate.is_set():  # by the time it wakes the next move may have come
             if not await self._before(deadline, self._open_gate.wait()):
-                return [_UNKNOWN] * len(items)
-        replies: list[BatchReply | None] = [None] * len(items)
-        facts, moves, fresh, waits = self._decide_all(items, replies)
+                return self._with_hellos(items, replies)
+        facts, moves, fresh, waits = self._decide_all(items, replies, arrived_ms)
         if fresh:
             stored = self._outbox.add(fresh)
         elif waits:
@@ -147,16 +151,13 @@ class SessionHost:
         else:
             stored = None
         tasks = [self._spawn(self._move(item)) for _, item in moves]
-        durable = stored is None or await self._before(deadline, asyncio.shield(stored))
+        durable = stored is None or await self._before(deadline, stored)
         for index, fact in facts:
             replies[index] = self._reply(fact) if durable else _UNKNOWN
         for (index, _), task in zip(moves, tasks, strict=True):
             done = await self._before(deadline, asyncio.shield(task))
             replies[index] = task.result() if done else _UNKNOWN
-        for index, item in enumerate(items):
-            if replies[index] is None and isinstance(item, HelloItem):
-                replies[index] = self._hello(item.participant_id)
-        return [reply or _UNKNOWN for reply in replies]
+        return self._with_hellos(items, replies)
 
     def snapshot(self) -> SnapshotAnswer:
         """The newest published view, and in self-paced play every question."""
@@ -190,73 +191,79 @@ class SessionHost:
         ]
 
     async def close(self) -> None:
-        """Tell replicas that the actor leaves, and stop."""
+        """Tell replicas that the actor leaves, and stop; what is not durable is told ``retry``."""
+        self._beating.cancel()
+        await self._outbox.close()  # all that waits for it ends by itself
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for timer in (self._deadline, self._frame_timer):
             if timer is not None:
                 timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._outbox.close()
+        await self._log.close()
         self._publisher.publish(GonePublication(self._epoch, self._view.version))
         await self._publisher.close()
 
     # --- deciding -----------------------------------------------------------------------------------
 
     def _decide_all(
-        self, items: Sequence[BatchItem], replies: list[BatchReply | None]
+        self, items: Sequence[BatchItem], replies: list[BatchReply | None], arrived_ms: int
     ) -> tuple[
         list[tuple[int, AnswerAccepted | Joined]],
         list[tuple[int, MoveItem]],
         list[Event],
         bool,
     ]:
-        """Decide answers and joins now; set the replies that need no waiting."""
-        state, pending, now_ms = self._state, self._pending, self._clock.now_ms()
+        """Decide answers and joins by the time they arrived; set the replies that need no waiting."""
+        pending = self._pending
         facts: list[tuple[int, AnswerAccepted | Joined]] = []
         moves: list[tuple[int, MoveItem]] = []
         fresh: list[Event] = []
         waits = False
         is_full = self._outbox.is_full
         for index, item in enumerate(items):
-            try:
-                if isinstance(item, AnswerItem):
-                    decision = decide_answer(
-                        state,
-                        SubmitAnswer(
-                            item.participant_id,
-                            item.opening_no,
-                            item.choice_mask,
-                            item.text,
-                            item.elapsed_ms,
-                        ),
-                        now_ms,
-                        pending,
-                    )
-                elif isinstance(item, JoinItem):
-                    decision = decide(state, Join(item.join_key, item.nickname), now_ms, pending)
-                elif isinstance(item, MoveItem):
-                    moves.append((index, item))
-                    continue
+            if isinstance(item, MoveItem):
+                moves.append((index, item))
+                continue
+            if isinstance(item, HelloItem):
+                continue
+            decision = self._decide(item, arrived_ms)
+            if isinstance(decision, FaultReply):
+                replies[index] = decision
+            elif isinstance(decision.repeats, AnswerAccepted | Joined):
+                if decision.repeats in pending:
+                    # Still on its way to the log: it is answered with the others.
+                    waits = True
+                    facts.append((index, decision.repeats))
                 else:
-                    continue
-            except ClientFault as error:
-                replies[index] = FaultReply(error.code, error.detail, error.retryable)
-                continue
-            if isinstance(decision.repeats, AnswerAccepted | Joined):
-                # It may still be on its way to the log: then it is answered with the others.
-                waits = True
-                facts.append((index, decision.repeats))
-                continue
-            if is_full:
+                    replies[index] = self._reply(decision.repeats)
+            elif is_full:
                 replies[index] = _OVERLOADED
-                continue
-            for event in decision.events:
-                assert isinstance(event, AnswerAccepted | Joined)
-                pending.add(event)
-                fresh.append(event)
-                facts.append((index, event))
+            else:
+                for event in decision.events:
+                    assert isinstance(event, AnswerAccepted | Joined)
+                    pending.add(event)
+                    fresh.append(event)
+                    facts.append((index, event))
         return facts, moves, fresh, waits
+
+    def _decide(self, item: AnswerItem | JoinItem, arrived_ms: int) -> Decision | FaultReply:
+        state, pending = self._state, self._pending
+        try:
+            if isinstance(item, JoinItem):
+                return decide(state, Join(item.join_key, item.nickname), arrived_ms, pending)
+            answer = SubmitAnswer(
+                item.participant_id,
+                item.opening_no,
+                item.choice_mask,
+                item.text,
+                item.elapsed_ms,
+            )
+            return decide_answer(state, answer, arrived_ms, pending)
+        except ClientFault as error:
+            return FaultReply(error.code, error.detail, error.retryable)
+        except Exception:
+            # The others must not suffer; above all, what is pending must reach the outbox.
+            log.exception("action=decide_failed session=%s", state.session_id)
+            return _INTERNAL
 
     def _reply(self, fact: AnswerAccepted | Joined) -> BatchReply:
         if isinstance(fact, Joined):
@@ -269,6 +276,15 @@ class SessionHost:
             fact.correct,
             fact.points,
         )
+
+    def _with_hellos(
+        self, items: Sequence[BatchItem], replies: list[BatchReply | None]
+    ) -> list[BatchReply]:
+        """Complete the replies: hellos tell what is stored by now, all else is not known yet."""
+        return [
+            reply or (self._hello(item.participant_id) if isinstance(item, HelloItem) else _UNKNOWN)
+            for item, reply in zip(items, replies, strict=True)
+        ]
 
     def _hello(self, participant_id: ParticipantId) -> BatchReply:
         state = self._state
@@ -310,15 +326,18 @@ class SessionHost:
             item.extra_ms,
             item.participant_id,
         )
+        if item.step is Step.DUE or not item.command_id:
+            return FaultReply("malformed", "move: a host's has a command_id and is not due", False)
         try:
-            if item.step is Step.DUE:
-                raise TooMany("step: due is the clock's own", "malformed")
             decision = await self._exclusively(
                 lambda now: decide(self._state, command, now, self._pending)
             )
         except QuizError as error:
             return FaultReply(error.code, error.detail, error.retryable)
-        done = decision.repeats or self._state.commands_done.get(item.command_id)
+        except Exception:
+            log.exception("action=move_failed session=%s", self._state.session_id)
+            return _INTERNAL
+        done = decision.repeats or self._state.commands_done[item.command_id]
         assert isinstance(done, Done)
         return DoneReply(done.command_id, done.phase, done.opening_no)
 
@@ -359,15 +378,9 @@ class SessionHost:
                 )
             self._arm()
             self._tell_when_over()
-            return
-        if self._frame_timer is None:
+        elif self._frame_timer is None:
             self._frame_timer = self._loop.call_later(self._frame_interval_s, self._publish)
-        if (
-            state.phase is Phase.QUESTION_OPEN
-            and state.settings.close_when_all_answered
-            and state.all_answered
-        ):
-            self._spawn(self._due())
+        self._close_when_all_answered()  # the last one who was waited for may have been removed
 
     def _compute_results(self) -> None:
         opening = self._state.current
@@ -425,6 +438,15 @@ class SessionHost:
             max(0, wait_ms + 1) / 1000, lambda: self._spawn(self._due())
         )
 
+    def _close_when_all_answered(self) -> None:
+        state = self._state
+        if (
+            state.phase is Phase.QUESTION_OPEN
+            and state.settings.close_when_all_answered
+            and state.all_answered
+        ):
+            self._spawn(self._due())
+
     async def _due(self) -> None:
         state = self._state
 
@@ -455,7 +477,7 @@ class SessionHost:
     def _reap(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            if isinstance(error, QuizError | Unavailable):
+            if isinstance(error, QuizError):
                 log.warning("action=background_refused code=%s detail=%s", error.code, error)
             else:
                 log.error("action=background_failed", exc_info=error)

@@ -54,10 +54,22 @@ async def open_session(
             pin = Pin(f"{secrets.randbelow(10**limits.PIN_DIGITS):0{limits.PIN_DIGITS}}")
             body = msgspec.json.encode(settings).decode()
             if await pool.fetchrow(queries["create_session"], session_id, quiz_id, pin, body):
-                await directory.assign(session_id, None)
+                await _assign(pool, directory, session_id)
                 return OpenedSession(session_id, pin)
     except AWAY as error:
         raise Unavailable(f"the database is away: {error!r}") from error
     except asyncpg.DataError:
         raise NotFound(f"quiz: {quiz_id} does not exist") from None
     raise Unavailable("no free PIN was found; try again")
+
+
+async def _assign(
+    pool: asyncpg.Pool[asyncpg.Record], directory: Directory, session_id: SessionId
+) -> None:
+    try:
+        await directory.assign(session_id, None)
+    except Unavailable:
+        # The reply alone may have been lost; only the row tells. Without an actor it would hold
+        # its PIN for hours, and its caller opens another one.
+        if await pool.fetchrow(queries["withdraw_session"], session_id):
+            raise

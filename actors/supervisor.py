@@ -1,4 +1,4 @@
-"""One per node: keeps blank SessionActors warm, gives them to sessions, ends those that are done.
+"""One per node: keeps SessionActors warm, gives them to sessions, ends the done, wakes the stuck.
 
 A session belongs to the actor that its row names, and the row changes by compare-and-set only; so
 two supervisors, or one that was restarted in the middle, cannot give a session to two actors.
@@ -7,15 +7,18 @@ two supervisors, or one that was restarted in the middle, cannot give a session 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 import uuid
 from collections import deque
 from typing import Any, cast
 
+import asyncpg
 import ray
 from ray.actor import ActorHandle
 
-from actors.postgres import create_pool
+from actors.postgres import AWAY, create_pool
 from actors.session_actor import SessionActor
 from actors.settings import Settings
 from actors.sql import queries
@@ -31,7 +34,10 @@ _ACTOR_PREFIX = "session-actor:"
 SESSION_ACTOR_CPUS = 0.01
 SESSION_ACTOR_BYTES = 128 * 1024**2
 _WATCH_INTERVAL_S = 2.0
-_PING_TIMEOUT_S = 5.0
+_PING_TIMEOUT_S = 3.0
+#: An actor that lets so many pings in a row pass is killed, and comes back by recovery.
+_SILENCES_MAX = 2
+_SWEEP_INTERVAL_S = 60.0
 
 
 def create_session_actor(name: str, namespace: str) -> ActorHandle[Any]:
@@ -59,6 +65,11 @@ class Supervisor:
         self._settings = Settings.from_env()
         self._warm: deque[tuple[str, ActorHandle[Any]]] = deque()
         self._busy: dict[str, ActorHandle[Any]] = {}
+        #: Pings in a row that a busy actor has let pass, from its first answer on: one that has not
+        #: answered yet is still starting.
+        self._silences: dict[str, int] = {}
+        #: Held while a row gets an actor, and while rows are looked through for lost ones.
+        self._rows_lock = asyncio.Lock()
         self._pool: Any = None
         self._task = asyncio.get_running_loop().create_task(self._watch())
 
@@ -74,24 +85,35 @@ class Supervisor:
         Raises:
             Unavailable: the database is away, or the session is over.
         """
-        name, handle = self._warm.popleft() if self._warm else self._create()
-        pool = await self._connected()
-        rows = await pool.fetch(queries["assign_actor"], session_id, name, lost_actor)
-        if rows:
-            self._busy[name] = handle
-            # Unnoticed failure is fine: a replica's first call waits, and the actor looks again.
-            handle.open.remote()
-            return name
-        self._warm.append((name, handle))
-        rows = await pool.fetch(queries["session_by_id"], session_id)
+        async with self._rows_lock:
+            name, handle = self._warm.popleft() if self._warm else self._create()
+            try:
+                pool = await self._connected()
+                rows = await pool.fetch(queries["assign_actor"], session_id, name, lost_actor)
+            except (*AWAY, asyncpg.PostgresError) as error:
+                # The row may name it or not. Killed, it is lost to the session in either case,
+                # which is given another one.
+                ray.kill(handle, no_restart=True)
+                raise Unavailable(f"the database is away: {error!r}") from error
+            if rows:
+                self._busy[name] = handle
+                # Unnoticed failure is fine: a replica's first call waits, and the actor looks again.
+                handle.open.remote()
+                return name
+            self._warm.append((name, handle))
+        try:
+            rows = await pool.fetch(queries["session_by_id"], session_id)
+        except AWAY as error:
+            raise Unavailable(f"the database is away: {error!r}") from error
         if not rows or rows[0]["actor_name"] is None or rows[0]["ended_at"] is not None:
             raise Unavailable(f"session {session_id} has no actor and can be given none")
         return str(rows[0]["actor_name"])
 
     async def statistics(self) -> dict[str, Any]:
         """Warm actors, and the statistics of each session's actor by its name."""
-        found = await asyncio.gather(*(self._ping(handle) for handle in self._busy.values()))
-        return {"warm": len(self._warm), "sessions": dict(zip(self._busy, found, strict=True))}
+        busy = dict(self._busy)
+        found = await asyncio.gather(*(self._ping(handle) for handle in busy.values()))
+        return {"warm": len(self._warm), "sessions": dict(zip(busy, found, strict=True))}
 
     def _create(self) -> tuple[str, ActorHandle[Any]]:
         name = f"{_ACTOR_PREFIX}{uuid.uuid4().hex}"
@@ -102,38 +124,100 @@ class Supervisor:
             self._pool = await create_pool(self._settings.database_url, size_max=2)
         return self._pool
 
-    async def _adopt(self) -> None:
-        """After a restart: find the actors that an earlier supervisor started."""
-        for name in await asyncio.to_thread(ray.util.list_named_actors):
-            if name.startswith(_ACTOR_PREFIX):
-                handle = ray.get_actor(name, namespace=self._settings.ray_namespace)
-                found = await self._ping(handle)
-                if "phase" in found or "unreachable" in found:
-                    self._busy[name] = handle
-                else:
-                    self._warm.append((name, handle))
+    # --- the watch ------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        await self._adopt()
+        adopted = False
+        next_sweep = 0.0
         while True:
-            while len(self._warm) < self._settings.warm_pool_size and self._has_room():
-                self._warm.append(self._create())
-            for name, handle in list(self._busy.items()):
-                if (await self._ping(handle)).get("leaving"):
-                    ray.kill(handle, no_restart=True)
-                    del self._busy[name]
-                    log.info("action=actor_ended actor=%s", name)
+            try:
+                if not adopted:
+                    await self._adopt()
+                    adopted = True
+                while len(self._warm) < self._settings.warm_pool_size and self._has_room():
+                    self._warm.append(self._create())
+                await asyncio.gather(*(self._examine(*busy) for busy in list(self._busy.items())))
+                if time.monotonic() >= next_sweep:
+                    await self._end_abandoned()
+                    next_sweep = time.monotonic() + _SWEEP_INTERVAL_S
+            except Exception:  # whatever it was, sessions must be watched
+                log.exception("action=watch_failed")
             await asyncio.sleep(_WATCH_INTERVAL_S)
 
     def _has_room(self) -> bool:
         return len(self._warm) + len(self._busy) < limits.SESSIONS_LIVE_MAX
 
+    async def _adopt(self) -> None:
+        """After a restart: find the actors that an earlier supervisor started.
+
+        Those that are blank end at the first look: a row that was being written while it died may
+        name one of them by now, so none can be given away.
+        """
+        for name in await asyncio.to_thread(ray.util.list_named_actors):
+            if name.startswith(_ACTOR_PREFIX) and name not in self._known():
+                with contextlib.suppress(ValueError):  # it has gone meanwhile
+                    self._busy[name] = ray.get_actor(name, namespace=self._settings.ray_namespace)
+
+    def _known(self) -> set[str]:
+        return {*self._busy, *(name for name, _ in self._warm)}
+
+    async def _examine(self, name: str, handle: ActorHandle[Any]) -> None:
+        """Look after one actor: end it when it is done, restart it when it hangs."""
+        found = await self._ping(handle)
+        if found.get("dead"):
+            self._forget(name)
+        elif found.get("silent"):
+            # A process that is stopped or stuck fails no call; it only never answers.
+            if name in self._silences:
+                self._silences[name] += 1
+                if self._silences[name] >= _SILENCES_MAX:
+                    log.error("action=actor_hangs actor=%s", name)
+                    del self._silences[name]
+                    ray.kill(handle, no_restart=False)
+        elif "unreachable" not in found:
+            self._silences[name] = 0
+            if found["leaving"] or ("phase" not in found and await self._is_blank(handle)):
+                self._forget(name)
+                ray.kill(handle, no_restart=True)
+                log.info("action=actor_ended actor=%s", name)
+
+    def _forget(self, name: str) -> None:
+        self._busy.pop(name, None)
+        self._silences.pop(name, None)
+
     async def _ping(self, handle: ActorHandle[Any]) -> dict[str, Any]:
         try:
             found: dict[str, Any] = await asyncio.wait_for(handle.ping.remote(), _PING_TIMEOUT_S)
-        except (ray.exceptions.RayError, TimeoutError) as error:
+        except TimeoutError:
+            return {"unreachable": "no answer", "silent": True}
+        except ray.exceptions.ActorDiedError as error:
+            return {"unreachable": repr(error), "dead": True}
+        except ray.exceptions.RayError as error:
             return {"unreachable": repr(error)}
         return found
+
+    @staticmethod
+    async def _is_blank(handle: ActorHandle[Any]) -> bool:
+        """Whether an actor has looked and found no session, as one that crashed after the end."""
+        try:
+            return not await asyncio.wait_for(handle.open.remote(), _PING_TIMEOUT_S)
+        except (TimeoutError, ray.exceptions.RayError):
+            return False  # the database may be away: it looks on
+
+    async def _end_abandoned(self) -> None:
+        """Free the PINs of sessions whose actors have gone with the cluster that they lived in."""
+        async with self._rows_lock:
+            names = await asyncio.to_thread(ray.util.list_named_actors)
+            try:
+                pool = await self._connected()
+                ended = await pool.fetch(
+                    queries["end_abandoned"], names, limits.LINGER_MS, limits.IDLE_MS_MAX
+                )
+            except AWAY as error:
+                log.warning("action=sweep_failed reason=%r", error)
+                return
+        for row in ended:
+            log.info("action=abandoned_ended session=%s", row["session_id"])
 
 
 def supervisor(namespace: str) -> ActorHandle[Any]:

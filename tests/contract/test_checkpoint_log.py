@@ -1,0 +1,148 @@
+"""What every CheckpointLog promises, whatever stands behind it."""
+
+import asyncio
+
+import pytest
+
+from actors.direct_log import DirectLog
+from actors.memory import MemoryStore
+from actors.ports import Record
+from actors.postgres import LoneConnection, create_pool
+from actors.session_store import take_over
+from actors.sql import queries
+from engine.errors import Fenced
+from engine.events import AnswerAccepted, Closed, Joined, Opened, Removed, decode_phase_event
+
+MIA = Record(1, Joined(1, "key-of-mia", "Mia", 1_000))
+BEN = Record(2, Joined(2, "key-of-ben", "Ben", 1_001))
+OPENED = Record(
+    3, Opened(at_ms=2_000, command_id="open", opening_no=1, question_index=0, closes_ms=9)
+)
+ANSWER = Record(4, AnswerAccepted(1, 1, 0, 0b10, "", 700, True, 980, 2_700))
+TYPED = Record(5, AnswerAccepted(2, 1, 0, 0, "Zürich 🏔", 900, False, 0, 2_900))
+CLOSED = Record(6, Closed(at_ms=9_000, opening_no=1))
+REMOVED = Record(7, Removed(at_ms=9_001, command_id="remove", participant_id=2))
+ALL = [MIA, BEN, OPENED, ANSWER, TYPED, CLOSED, REMOVED]
+
+
+class _Memory:
+    def __init__(self):
+        self._store = MemoryStore()
+
+    async def log(self):
+        return self._store.log()
+
+    async def records(self):
+        return self._store.records
+
+
+class _Postgres:
+    def __init__(self, url, pool, session):
+        self._url, self._pool, self._session = url, pool, session
+        self.logs = []
+
+    async def log(self):
+        connection = LoneConnection(self._url)
+        found = await take_over(connection, self._session.actor_name)
+        self.logs.append(DirectLog(connection, self._session.session_id, found.epoch))
+        return self.logs[-1]
+
+    async def records(self):
+        """What the tables hold, read column by column, not through the code under test."""
+        who = self._session.session_id
+        joins = await self._pool.fetch("SELECT * FROM participants WHERE session_id = $1", who)
+        answers = await self._pool.fetch("SELECT * FROM answers WHERE session_id = $1", who)
+        events = await self._pool.fetch(queries["stored_events"], who)
+        fields = AnswerAccepted.__struct_fields__
+        return sorted(
+            [Record(r["seq"], Joined(*(r[f] for f in Joined.__struct_fields__))) for r in joins]
+            + [Record(r["seq"], AnswerAccepted(*(r[f] for f in fields))) for r in answers]
+            + [Record(r["seq"], decode_phase_event(r["event"])) for r in events]
+        )
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def server_url(request):
+    """None for the form in memory, which starts no server."""
+    return request.getfixturevalue("database_url") if request.param == "postgres" else None
+
+
+@pytest.fixture
+async def form(server_url, make_session):
+    """A store of one session that hands out logs, each of a higher epoch than all before."""
+    if server_url is None:
+        yield _Memory()
+        return
+    pool = await create_pool(server_url, size_max=2)
+    form = _Postgres(server_url, pool, await make_session(pool))
+    yield form
+    for log in form.logs:
+        await log.close()
+    await pool.close()
+
+
+async def test_what_was_appended_is_stored_as_it_was(form):
+    await (await form.log()).append(ALL)
+    assert await form.records() == ALL
+
+
+async def test_appends_add_up_and_nothing_is_no_append(form):
+    log = await form.log()
+    for record in ALL:
+        await log.append([record])
+        await log.append([])
+    assert await form.records() == ALL
+
+
+async def test_appending_again_changes_nothing(form):
+    log = await form.log()
+    await log.append(ALL)
+    await log.append(ALL[2:5])
+    await log.append(ALL)
+    assert await form.records() == ALL
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Record(14, AnswerAccepted(1, 1, 0, 0b01, "", 800, False, 0, 2_800)),
+        Record(11, Joined(1, "another-key", "Mia again", 1_900)),
+        Record(3, Closed(at_ms=3_000, opening_no=1)),
+    ],
+    ids=["answer", "join", "event"],
+)
+async def test_the_first_under_a_key_stands(form, other):
+    log = await form.log()
+    await log.append(ALL)
+    await log.append([other])
+    assert await form.records() == ALL
+
+
+@pytest.mark.parametrize(
+    "records", [[ANSWER], [MIA], [OPENED], ALL], ids=["answer", "join", "event", "all"]
+)
+async def test_a_log_of_an_earlier_epoch_is_fenced_and_writes_nothing(form, records):
+    earlier = await form.log()
+    later = await form.log()
+    for _ in range(2):  # once and for ever
+        with pytest.raises(Fenced):
+            await earlier.append(records)
+    assert await form.records() == []
+    await later.append(records)
+    assert await form.records() == records
+
+
+async def test_what_was_stored_before_the_fence_stays(form):
+    earlier = await form.log()
+    await earlier.append(ALL[:4])
+    later = await form.log()
+    with pytest.raises(Fenced):
+        await earlier.append(ALL[4:])
+    await later.append(ALL)
+    assert await form.records() == ALL
+
+
+async def test_appends_at_once_are_all_stored(form):
+    log = await form.log()
+    await asyncio.gather(*(log.append([record]) for record in ALL))
+    assert await form.records() == ALL

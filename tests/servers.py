@@ -1,0 +1,121 @@
+"""Real servers for tests, each started once for a worker: a plugin that several folders share."""
+
+import asyncio
+import secrets
+import shutil
+import tempfile
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from actors.library import QuizLibrary
+from actors.postgres import create_pool
+from actors.sql import queries
+from engine import limits
+from engine.ids import Pin, SessionId
+from engine.model import SessionSettings
+from engine.testing.factories import make_quiz
+from migrations import Migrator
+from serve_app.embedded.postgres import Postgres
+from serve_app.embedded.valkey import Valkey
+
+
+@contextmanager
+def _run_folder():
+    # Not pytest's own folder: the path of a Unix socket is 107 bytes at most.
+    run = Path(tempfile.mkdtemp(prefix="rq-test-"))
+    run.chmod(0o711)
+    (run / "sockets").mkdir()
+    try:
+        yield run
+    finally:
+        shutil.rmtree(run, ignore_errors=True)
+
+
+@contextmanager
+def _postgres():
+    with _run_folder() as run:
+        server = Postgres(run / "data", run / "sockets")
+        try:
+            server.start()
+            asyncio.run(Migrator(server.url).up())
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def database_url():
+    """A PostgreSQL of its own with today's schema, for as long as the tests run."""
+    with _postgres() as server:
+        yield server.url
+
+
+@pytest.fixture
+def own_postgres():
+    """A PostgreSQL with today's schema that one test may kill."""
+    with _postgres() as server:
+        yield server
+
+
+@pytest.fixture
+async def pool(database_url):
+    """Connections to a database whose tables are empty."""
+    pool = await create_pool(database_url, size_max=4)
+    await pool.execute(
+        "TRUNCATE quizzes, quiz_versions, sessions, participants, answers, session_events"
+    )
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture(scope="session")
+def redis_url():
+    """A Valkey of its own, for as long as the tests run."""
+    with _run_folder() as run:
+        server = Valkey(run, run / "sockets")
+        try:
+            server.start()
+            yield server.url
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def own_valkey():
+    """A Valkey that one test may kill; not started yet."""
+    with _run_folder() as run:
+        server = Valkey(run, run / "sockets")
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+class NewSession(NamedTuple):
+    """A session in the tables, assigned to an actor that nobody has started."""
+
+    session_id: SessionId
+    actor_name: str
+
+
+@pytest.fixture
+def make_session():
+    """Make sessions in the tables that are assigned to an actor which nobody has started."""
+
+    async def make(pool, quiz=None, settings=None):
+        quiz_row = await QuizLibrary(pool).create(quiz or make_quiz())
+        session_id = SessionId(str(uuid.uuid4()))
+        actor_name = f"session-actor:{session_id}"
+        body = msgspec.json.encode(settings or SessionSettings()).decode()
+        pin = Pin(f"{secrets.randbelow(10**limits.PIN_DIGITS):0{limits.PIN_DIGITS}}")
+        create = queries["create_session"]
+        assert await pool.fetchrow(create, session_id, quiz_row.quiz_id, pin, body)
+        assert await pool.fetchrow(queries["assign_actor"], session_id, actor_name, None)
+        return NewSession(session_id, actor_name)
+
+    return make
