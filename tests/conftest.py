@@ -16,10 +16,11 @@ from serve_app.embedded.stack import EmbeddedStack
 
 
 class LiveSite:
-    """A running embedded profile: its stack, its address, and the operator's ways in."""
+    """A running embedded profile: its stack, data folder, address, and the operator's ways in."""
 
-    def __init__(self, stack: EmbeddedStack) -> None:
+    def __init__(self, stack: EmbeddedStack, folder: Path) -> None:
         self.stack = stack
+        self.folder = folder
         self.base_url = stack.settings.public_url
         self.operator_token = Tokens(stack.settings.secret).operator()
 
@@ -53,7 +54,7 @@ def live_site() -> Iterator[LiveSite]:
             from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
 
             deploy(stack.settings)
-            yield LiveSite(stack)
+            yield LiveSite(stack, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from actors.results import ResultsReader, SessionResults, SessionRow
 from engine import limits
@@ -54,7 +55,16 @@ def _print_csv(found: SessionResults) -> None:
     names = {person.participant_id: person.nickname for person in found.participants}
     lines = csv.writer(sys.stdout)
     lines.writerow(
-        ["opening", "question", "participant_id", "nickname", "answer", "correct", "elapsed_ms", "points"]
+        [
+            "opening",
+            "question",
+            "participant_id",
+            "nickname",
+            "answer",
+            "correct",
+            "elapsed_ms",
+            "points",
+        ]
     )
     for answer in found.answers:
         question = found.quiz.questions[answer.question_index]
@@ -79,10 +89,15 @@ def _harmless(text: str) -> str:
 
 
 def _listing(rows: Sequence[SessionRow]) -> Table:
-    table = Table("session", "PIN", "quiz", "opened", "state", box=None)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    # All but the title are needed whole: ids are copied from here.
+    for name, width in (("session", 36), ("PIN", 6), ("opened, UTC", 16), ("state", 8)):
+        table.add_column(name, no_wrap=True, min_width=width)
+    table.add_column("quiz", overflow="ellipsis", no_wrap=True)
     for row in rows:
-        state = "live" if row.finished_at is None else f"finished {row.finished_at:%Y-%m-%d %H:%M}"
-        table.add_row(row.session_id, row.pin, row.title, f"{row.created_at:%Y-%m-%d %H:%M}", state)
+        state = "live" if row.finished_at is None else "finished"
+        opened = f"{row.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(row.session_id, row.pin, opened, state, Text(row.title))
     return table
 
 
@@ -92,7 +107,7 @@ def _print_tables(found: SessionResults) -> None:
     board = Table("rank", "nickname", "points", "right", "answered", box=None)
     for row in found.scoreboard:
         board.add_row(
-            str(row.rank), row.nickname, str(row.points), str(row.correct), str(row.answered)
+            str(row.rank), Text(row.nickname), str(row.points), str(row.correct), str(row.answered)
         )
     out.print(board)
     questions = Table("question", "", "answers", "right", "distribution", box=None)
@@ -102,9 +117,9 @@ def _print_tables(found: SessionResults) -> None:
         shares = zip(labels, opening.distribution, strict=True)
         questions.add_row(
             str(opening.opening),
-            question.text,
+            Text(question.text),
             str(opening.answered),
             str(opening.correct),
-            ", ".join(f"{label}: {count}" for label, count in shares),
+            Text(", ".join(f"{label}: {count}" for label, count in shares)),
         )
     out.print(questions)
