@@ -118,6 +118,7 @@ class SessionHost:
         self._beating = self._spawn(self._beat())
         owed = rearm(state, clock.now_ms())
         if owed:
+            self._open_gate.clear()  # at once: whoever asks first must not be late
             self._spawn(self._exclusively(lambda _now: Decision(owed)))
         self._arm()
         self._close_when_all_answered()  # the close may have been lost with the earlier actor

@@ -118,7 +118,7 @@ async def test_chunks_are_never_split_and_an_append_is_bounded(owner, until):
     assert owner.appended == [1, big, big, big]
 
 
-async def test_a_failed_append_is_tried_again_with_the_same_records(owner, until, no_backoff):
+async def test_a_failed_append_is_tried_again_with_the_same_records(owner, until):
     owner.store.away = True
     future = owner.outbox.add(people(1, 2))
     await until(lambda: len(owner.appended) >= 3)
@@ -132,7 +132,7 @@ async def test_a_failed_append_is_tried_again_with_the_same_records(owner, until
     assert owner.stored == owner.applied == people(1, 3)
 
 
-async def test_a_lost_reply_stores_nothing_twice(owner, until, no_backoff):
+async def test_a_lost_reply_stores_nothing_twice(owner, until):
     owner.store.swallows_replies = True
     future = owner.outbox.add(people(1))
     await until(lambda: len(owner.appended) >= 2)
@@ -143,9 +143,7 @@ async def test_a_lost_reply_stores_nothing_twice(owner, until, no_backoff):
     assert owner.stored == owner.applied == people(1)
 
 
-async def test_a_fault_that_nobody_expected_leaves_the_outcome_unknown_too(
-    owner, until, no_backoff, caplog
-):
+async def test_a_fault_that_nobody_expected_leaves_the_outcome_unknown_too(owner, until, caplog):
     append = owner.outbox._log.append
 
     async def broken(records):
