@@ -13,9 +13,11 @@ from engine.errors import Unavailable
 #: A statement that takes longer is given up, seconds; its outcome is then unknown.
 STATEMENT_TIMEOUT_S = 10.0
 
-#: Sent with every connection. A paused client must not hold a session's row (its fence) for long.
+#: Sent with every connection. A paused client must not hold a session's row (its fence) for long,
+#: and what a client has given up must not run on at the server.
 SERVER_SETTINGS = {
     "application_name": "rayquiz",
+    "statement_timeout": "10s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "5s",
     "tcp_user_timeout": "5s",
@@ -48,6 +50,20 @@ async def create_pool(url: str, size_max: int) -> asyncpg.Pool[asyncpg.Record]:
     )
 
 
+async def connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection with the settings that all have.
+
+    Raises:
+        AWAY: the server is away.
+    """
+    return await asyncpg.connect(
+        url,
+        timeout=STATEMENT_TIMEOUT_S,
+        command_timeout=STATEMENT_TIMEOUT_S,
+        server_settings=SERVER_SETTINGS,
+    )
+
+
 class LoneConnection:
     """One connection, opened at need and after every failure anew. Statements run one by one."""
 
@@ -65,12 +81,7 @@ class LoneConnection:
         async with self._lock:
             try:
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await asyncpg.connect(
-                        self._url,
-                        timeout=STATEMENT_TIMEOUT_S,
-                        command_timeout=STATEMENT_TIMEOUT_S,
-                        server_settings=SERVER_SETTINGS,
-                    )
+                    self._connection = await connect(self._url)
                 return await self._connection.fetch(query, *args)
             except AWAY as error:
                 self._drop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import signal
 import subprocess
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from serve_app.embedded.errors import StartError
 
 _PR_SET_PDEATHSIG = 1
 _LOG_LINES_SHOWN = 5
+_POLL_S = 0.02
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -108,11 +110,25 @@ def families(mark: str) -> list[psutil.Process]:
 
 def end_all(processes: Iterable[psutil.Process], patience_s: float) -> None:
     """Wait for processes to end by themselves, then kill those that are left."""
-    _, left = psutil.wait_procs([p for p in processes if _runs(p)], timeout=patience_s)
+    left = _wait(processes, patience_s)
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(left, timeout=patience_s)
+    _wait(left, patience_s)
+
+
+def _wait(processes: Iterable[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    """Wait for processes to end; return those that have not.
+
+    Not by psutil alone: where nobody collects orphans (in a container), one that has ended stays
+    in the table for ever.
+    """
+    deadline = time.monotonic() + patience_s
+    left = [process for process in processes if _runs(process)]
+    while left and time.monotonic() < deadline:
+        psutil.wait_procs(left, timeout=_POLL_S)
+        left = [process for process in left if _runs(process)]
+    return left
 
 
 def running_in(folder: Path, name: str) -> list[psutil.Process]:

@@ -1,0 +1,130 @@
+"""Taking a session over: everything that was stored comes back, under a higher epoch."""
+
+import pytest
+
+from actors.direct_log import DirectLog
+from actors.ports import Record
+from actors.postgres import LoneConnection
+from actors.session_store import take_over
+from actors.sql import queries
+from engine.model import Mode, QuestionKind, ScoringPolicy, SessionSettings
+from engine.phases import Phase, Step
+from engine.recovery import state_digest
+from engine.session import SessionState
+from engine.testing.driver import PLAIN, SELF_PACED, SessionDriver
+from engine.testing.factories import make_question, make_quiz
+
+QUIZ = make_quiz(
+    make_question(QuestionKind.SINGLE),
+    make_question(QuestionKind.TYPED, accepted=("Zürich",)),
+    make_question(QuestionKind.MULTIPLE),
+)
+
+
+@pytest.fixture
+async def connection(database_url):
+    connection = LoneConnection(database_url)
+    yield connection
+    await connection.close()
+
+
+def live_game(driver):
+    """Everything that can happen before the end, with somebody who is removed and a late joiner."""
+    mia, ben, zoe = (driver.join(name) for name in ("Mia", "Ben 🏔", "Zoë"))
+    driver.move(Step.START)
+    driver.wait(700)
+    driver.answer(mia, 1)
+    driver.answer(ben, 0)
+    driver.move(Step.EXTEND, extra_ms=5_000)
+    driver.answer(zoe, 1)
+    driver.move(Step.REMOVE, who=zoe)
+    driver.moves(Step.CLOSE, Step.NEXT, Step.NEXT)
+    late = driver.join("Zoë", "another-key")
+    driver.answer(late, text="  ZÜRICH ")
+    driver.answer(mia, text="Genf")
+
+
+def self_paced_game(driver):
+    mia, ben = driver.join("Mia"), driver.join("Ben")
+    driver.move(Step.START)
+    driver.answer(mia, 1, opening_no=1)
+    driver.answer(ben, 0, 2, opening_no=3)
+    driver.answer(mia, text="zürich", opening_no=2)
+
+
+@pytest.mark.parametrize(
+    ("play", "settings"),
+    [
+        (live_game, PLAIN),
+        (
+            live_game,
+            SessionSettings(preview_ms=0, streak_bonus=True, close_when_all_answered=False),
+        ),
+        (self_paced_game, SELF_PACED),
+    ],
+)
+async def test_what_was_stored_comes_back_as_it_was(pool, make_session, connection, play, settings):
+    driver = SessionDriver(QUIZ, settings)
+    session = await make_session(pool, QUIZ, settings)
+    driver.state = SessionState(session.session_id, QUIZ, settings)
+    play(driver)
+    first = await take_over(connection, session.actor_name)
+    assert (first.epoch, first.next_seq, first.state.phase) == (1, 1, Phase.LOBBY)
+    records = [Record(seq, event) for seq, event in enumerate(driver.events, 1)]
+    log = DirectLog(connection, session.session_id, first.epoch)
+    await log.append(records[::2])  # the order of arrival in the tables is none of the state's
+    await log.append(records[1::2])
+    second = await take_over(connection, session.actor_name)
+    assert (second.epoch, second.next_seq) == (2, len(records) + 1)
+    assert second.state.settings == settings
+    assert state_digest(second.state) == state_digest(driver.state)
+
+
+async def test_a_session_keeps_the_version_of_its_quiz_that_it_was_opened_with(
+    pool, make_session, connection
+):
+    session = await make_session(pool, QUIZ)
+    quiz_id = await pool.fetchval("SELECT quiz_id FROM sessions")
+    await pool.fetch(queries["update_quiz"], quiz_id, "New", 1, '{"title":"New","questions":[]}')
+    await pool.fetch(queries["delete_quiz"], quiz_id)
+    found = await take_over(connection, session.actor_name)
+    assert found.state.quiz == QUIZ
+
+
+async def test_a_blank_actor_and_one_of_an_ended_session_find_nothing(
+    pool, make_session, connection
+):
+    session = await make_session(pool)
+    assert await take_over(connection, "session-actor:nobody") is None
+    found = await take_over(connection, session.actor_name)
+    await connection.fetch(queries["note_ended"], session.actor_name, found.epoch)
+    assert await take_over(connection, session.actor_name) is None
+
+
+async def test_only_the_newest_actor_notes_the_end(pool, make_session, connection):
+    session = await make_session(pool)
+    earlier = await take_over(connection, session.actor_name)
+    newest = await take_over(connection, session.actor_name)
+    for query in ("note_finished", "note_ended"):
+        await connection.fetch(queries[query], session.actor_name, earlier.epoch)
+    ends = "SELECT finished_at, ended_at, cancelled FROM sessions"
+    assert tuple(await pool.fetchrow(ends)) == (None, None, False)
+    await connection.fetch(queries["note_finished"], session.actor_name, newest.epoch)
+    finished_at, ended_at, _ = await pool.fetchrow(ends)
+    assert (finished_at is None, ended_at) == (False, None)
+    await connection.fetch(queries["note_ended"], session.actor_name, newest.epoch)
+    assert (await pool.fetchrow(ends))["finished_at"] == finished_at
+
+
+@pytest.mark.parametrize(("step", "cancelled"), [(Step.FINISH, False), (Step.CANCEL, True)])
+async def test_a_cancelled_session_is_noted_as_such(
+    pool, make_session, connection, step, cancelled
+):
+    session = await make_session(pool)
+    driver = SessionDriver(settings=SessionSettings(mode=Mode.LIVE, scoring=ScoringPolicy.SPEED))
+    driver.moves(Step.START, step)
+    found = await take_over(connection, session.actor_name)
+    log = DirectLog(connection, session.session_id, found.epoch)
+    await log.append([Record(seq, event) for seq, event in enumerate(driver.events, 1)])
+    await connection.fetch(queries["note_finished"], session.actor_name, found.epoch)
+    assert await pool.fetchval("SELECT cancelled FROM sessions") is cancelled
