@@ -93,6 +93,9 @@ class MemoryLog:
         if store.swallows_replies:
             raise Unavailable("the reply was lost")
 
+    async def settle(self) -> None:
+        """See :meth:`actors.ports.CheckpointLog.settle`: an append ends in the store."""
+
     async def close(self) -> None:
         """See :meth:`actors.ports.CheckpointLog.close`; nothing is held."""
 

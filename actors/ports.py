@@ -29,5 +29,8 @@ class CheckpointLog(Protocol):
             Unavailable: the outcome is unknown; append the same records again.
         """
 
+    async def settle(self) -> None:
+        """Return when everything that was appended before is in the tables, where all can read it."""
+
     async def close(self) -> None:
         """Give back what the log holds open."""

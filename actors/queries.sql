@@ -8,7 +8,7 @@ UPDATE sessions AS s SET epoch = s.epoch + 1
 FROM quiz_versions AS v
 WHERE s.actor_name = $1 AND s.ended_at IS NULL
   AND v.quiz_id = s.quiz_id AND v.version = s.quiz_version
-RETURNING s.session_id, s.epoch, s.settings, v.body;
+RETURNING s.session_id, s.epoch, s.settings, v.body, s.partition, s.actor_node, s.actor_pid;
 
 -- name: assign_actor
 -- Compare-and-set: give the session an actor if it still has the one that was lost (or none).
@@ -108,8 +108,8 @@ FROM answers WHERE session_id = $1;
 
 -- name: create_session
 -- A session of a quiz's newest version; no row when the PIN is taken or the quiz is not there.
-INSERT INTO sessions (session_id, quiz_id, quiz_version, pin, settings)
-SELECT $1, q.quiz_id, q.version, $3, $4
+INSERT INTO sessions (session_id, quiz_id, quiz_version, pin, settings, partition)
+SELECT $1, q.quiz_id, q.version, $3, $4, $5
 FROM quizzes AS q WHERE q.quiz_id = $2 AND q.deleted_at IS NULL
 ON CONFLICT (pin) WHERE ended_at IS NULL DO NOTHING
 RETURNING session_id;
@@ -229,3 +229,50 @@ FROM sessions AS s JOIN quizzes AS q USING (quiz_id)
 WHERE $2::timestamptz IS NULL OR (s.created_at, s.session_id) < ($2, $3::uuid)
 ORDER BY s.created_at DESC, s.session_id DESC
 LIMIT $1;
+
+-- ===== the cluster profile: behind the broker =====
+
+-- name: session_epoch
+-- Who may act for a session; read every second by the one who does.
+SELECT epoch FROM sessions WHERE session_id = $1;
+
+-- name: note_place
+-- Where the actor of this epoch runs; no row when there is a later one already.
+UPDATE sessions SET actor_node = $3, actor_pid = $4 WHERE session_id = $1 AND epoch = $2
+RETURNING session_id;
+
+-- name: stored_barrier
+-- How far a session's queue is stored.
+SELECT barrier_epoch, barrier_number FROM sessions WHERE session_id = $1;
+
+-- name: barriers
+SELECT session_id, barrier_epoch FROM sessions WHERE session_id = ANY($1::uuid[]);
+
+-- name: store_barriers
+UPDATE sessions AS s SET barrier_epoch = b.epoch, barrier_number = b.number
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS b (session_id, epoch, number)
+WHERE s.session_id = b.session_id
+  AND (s.barrier_epoch, s.barrier_number) < (b.epoch, b.number);
+
+-- name: store_answers
+-- Rows of many sessions; the first under a key stands, so that a message may come twice.
+INSERT INTO answers (session_id, epoch, opening_no, participant_id, question_index, choice_mask,
+                     text, elapsed_ms, correct, points, seq, at_ms)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::smallint[],
+                     $7::text[], $8::int[], $9::boolean[], $10::int[], $11::bigint[], $12::bigint[])
+ON CONFLICT DO NOTHING;
+
+-- name: store_joins
+INSERT INTO participants (session_id, epoch, participant_id, join_key, nickname, seq, at_ms)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::int[], $4::text[], $5::text[], $6::bigint[],
+                     $7::bigint[])
+ON CONFLICT DO NOTHING;
+
+-- name: store_events
+INSERT INTO session_events (session_id, epoch, seq, event)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[])
+ON CONFLICT DO NOTHING;
+
+-- name: store_superseded
+INSERT INTO superseded (session_id, epoch, body)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]);

@@ -15,10 +15,13 @@ from typing import Any, TypeVar
 
 from actors.clock import Clock
 from actors.direct_log import DirectLog
+from actors.handover import settle_earlier
+from actors.ports import CheckpointLog
 from actors.postgres import LoneConnection
 from actors.publisher import RedisPublisher
+from actors.rabbitmq import BrokerLog, Publisher
 from actors.session_host import SessionHost
-from actors.session_store import take_over
+from actors.session_store import Place, Takeover, claim, fold, take_over
 from actors.settings import Settings
 from actors.sql import queries
 from engine import limits
@@ -41,6 +44,8 @@ class SessionActor:
         self._clock = Clock()
         self._host: SessionHost | None = None
         self._connection: LoneConnection | None = None
+        self._publisher: Publisher | None = None
+        self._log: CheckpointLog | None = None
         self._looking = asyncio.Lock()
         #: The look that a replica's call has started, shared by all that come meanwhile.
         self._asked: asyncio.Task[bool] | None = None
@@ -110,17 +115,21 @@ class SessionActor:
             self._connection = connection
             while True:
                 try:
-                    found = await take_over(connection, self._name)
+                    found = await self._take_over(connection)
                     break
                 except Unavailable as error:
                     log.warning("action=take_over_waits actor=%s reason=%s", self._name, error)
                     await asyncio.sleep(_TAKE_OVER_PAUSE_S)
+                except Fenced as error:
+                    self._fail(error)
+                    return False
             if found is None:
                 return False
             session_id = found.state.session_id
+            self._log = self._make_log(connection, found)
             self._host = SessionHost(
                 found,
-                DirectLog(connection, session_id, found.epoch),
+                self._log,
                 RedisPublisher(self._settings.redis_url, session_id),
                 self._clock,
                 on_failed=self._fail,
@@ -130,6 +139,28 @@ class SessionActor:
                 "action=take_over session=%s epoch=%d actor=%s", session_id, found.epoch, self._name
             )
             return True
+
+    async def _take_over(self, connection: LoneConnection) -> Takeover | None:
+        if not self._settings.rabbitmq_url:
+            return await take_over(connection, self._name)
+        claimed = await claim(connection, self._name)
+        if claimed is None:
+            return None
+        publisher = Publisher(self._settings.rabbitmq_url, claimed.partition)
+        try:
+            await settle_earlier(connection, publisher, claimed, _here())
+            found = await fold(connection, claimed)
+        except BaseException:
+            await publisher.close()
+            raise
+        self._publisher = publisher
+        return found
+
+    def _make_log(self, connection: LoneConnection, found: Takeover) -> CheckpointLog:
+        session_id = found.state.session_id
+        if self._publisher is None:
+            return DirectLog(connection, session_id, found.epoch)
+        return BrokerLog(self._publisher, connection, session_id, found.epoch)
 
     def _fail(self, error: Exception) -> None:
         """Leave at once: another actor acts for the session, or this memory cannot be trusted.
@@ -145,6 +176,9 @@ class SessionActor:
     async def _linger(self) -> None:
         """Note the end, stay for those who still look, then leave for good."""
         assert self._connection is not None
+        assert self._log is not None
+        # Whoever sees it finished reads its results from the tables, and must find them whole.
+        await self._log.settle()
         await self._until_stored("note_finished")
         await asyncio.sleep(limits.LINGER_MS / 1000)
         await self._until_stored("note_ended")
@@ -173,3 +207,9 @@ class SessionActor:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("action=background_failed actor=%s", self._name, exc_info=error)
+
+
+def _here() -> Place:
+    import ray  # noqa: PLC0415 - the actor's module stays quick to import
+
+    return Place(ray.get_runtime_context().get_node_id(), os.getpid())

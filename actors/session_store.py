@@ -8,6 +8,7 @@ import msgspec
 
 from actors.postgres import LoneConnection
 from actors.sql import queries
+from engine.errors import Fenced
 from engine.events import AnswerAccepted, Joined, decode_phase_event
 from engine.ids import Epoch, OpeningNo, ParticipantId, QuestionIndex, SessionId
 from engine.model import Quiz, SessionSettings
@@ -26,11 +27,27 @@ class Takeover(NamedTuple):
     next_seq: int
 
 
-async def take_over(connection: LoneConnection, actor_name: str) -> Takeover | None:
-    """Own the session that is assigned to this actor: raise its epoch, then fold what is stored.
+class Place(NamedTuple):
+    """Where an actor runs: Ray's node id, and the process id there."""
 
-    The raise waits for a statement of the earlier owner that is under way, and fences all later
-    ones; so what is read afterwards is all that was ever acknowledged.
+    node: str
+    pid: int
+
+
+class Claim(NamedTuple):
+    """A session whose epoch was raised for this actor; what is stored of it is not read yet."""
+
+    session_id: SessionId
+    epoch: Epoch
+    partition: int
+    quiz: Quiz
+    settings: SessionSettings
+    #: Where the actor of the epoch before ran, None when it told nobody.
+    earlier: Place | None
+
+
+async def claim(connection: LoneConnection, actor_name: str) -> Claim | None:
+    """Raise the epoch of the session that is assigned to this actor: all earlier ones are fenced.
 
     Returns:
         None when no live session is assigned to the name (a blank actor of the warm pool).
@@ -42,20 +59,67 @@ async def take_over(connection: LoneConnection, actor_name: str) -> Takeover | N
     if not rows:
         return None
     row = rows[0]
-    session_id = SessionId(str(row["session_id"]))
+    return Claim(
+        SessionId(str(row["session_id"])),
+        Epoch(row["epoch"]),
+        row["partition"],
+        _quiz_decoder.decode(row["body"]),
+        _settings_decoder.decode(row["settings"]),
+        Place(row["actor_node"], row["actor_pid"]) if row["actor_pid"] is not None else None,
+    )
+
+
+async def fold(connection: LoneConnection, claimed: Claim) -> Takeover:
+    """Read what is stored of a claimed session and fold it into a state.
+
+    Raises:
+        Unavailable: the database is away; call again.
+    """
+    session_id = claimed.session_id
     joined, last_join = await _joins(connection, session_id)
     answers, last_answer = await _answers(connection, session_id)
     events = await connection.fetch(queries["stored_events"], session_id)
     state = restore(
         session_id,
-        _quiz_decoder.decode(row["body"]),
-        _settings_decoder.decode(row["settings"]),
+        claimed.quiz,
+        claimed.settings,
         joined,
         [decode_phase_event(event["event"]) for event in events],
         answers,
     )
     last_event = events[-1]["seq"] if events else 0
-    return Takeover(state, Epoch(row["epoch"]), max(last_join, last_answer, last_event) + 1)
+    return Takeover(state, claimed.epoch, max(last_join, last_answer, last_event) + 1)
+
+
+async def take_over(connection: LoneConnection, actor_name: str) -> Takeover | None:
+    """Own the session that is assigned to this actor: raise its epoch, then fold what is stored.
+
+    For logs that write to the tables themselves: the raise waits for a statement of the earlier
+    owner that is under way, and fences all later ones; so what is read afterwards is all that was
+    ever acknowledged. Behind a broker, :mod:`actors.handover` stands between the two.
+
+    Returns:
+        None when no live session is assigned to the name (a blank actor of the warm pool).
+
+    Raises:
+        Unavailable: the database is away; call again.
+    """
+    claimed = await claim(connection, actor_name)
+    return None if claimed is None else await fold(connection, claimed)
+
+
+async def note_place(connection: LoneConnection, claimed: Claim, place: Place) -> None:
+    """Tell whoever comes next where this actor runs.
+
+    Raises:
+        Fenced: somebody has come already.
+        Unavailable: the database is away; call again.
+    """
+    rows = await connection.fetch(
+        queries["note_place"], claimed.session_id, claimed.epoch, place.node, place.pid
+    )
+    if not rows:
+        raise Fenced(f"session {claimed.session_id}: epoch {claimed.epoch} is over")
 
 
 async def _joins(connection: LoneConnection, session_id: SessionId) -> tuple[list[Joined], int]:

@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 
 from actors.directory import Directory
+from actors.log_message import partition_of
 from actors.postgres import AWAY
 from actors.sql import queries
 from engine import limits
@@ -44,6 +45,7 @@ async def open_session(
     """
     check_settings(settings)
     session_id = SessionId(str(uuid.uuid4()))
+    body, partition = msgspec.json.encode(settings).decode(), partition_of(session_id)
     try:
         live = await pool.fetchval(queries["live_sessions_count"])
         if live >= limits.SESSIONS_LIVE_MAX:
@@ -52,8 +54,8 @@ async def open_session(
             raise NotFound(f"quiz: {quiz_id} does not exist")
         for _ in range(_PIN_TRIES):
             pin = Pin(f"{secrets.randbelow(10**limits.PIN_DIGITS):0{limits.PIN_DIGITS}}")
-            body = msgspec.json.encode(settings).decode()
-            if await pool.fetchrow(queries["create_session"], session_id, quiz_id, pin, body):
+            row = (session_id, quiz_id, pin, body, partition)
+            if await pool.fetchrow(queries["create_session"], *row):
                 await _assign(pool, directory, session_id)
                 return OpenedSession(session_id, pin)
     except AWAY as error:

@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from engine import limits
+
 _Replicas = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -21,6 +23,10 @@ class Settings(BaseSettings):
 
     database_url: str = Field(description="the PostgreSQL primary")
     redis_url: str = Field(description="Redis or Valkey: frames travel here")
+    rabbitmq_url: str = Field(
+        default="", description="the broker in front of the writers; without it, there is none"
+    )
+    writers: Annotated[int, Field(ge=1, le=limits.PARTITIONS)] = 1
     secret: str = Field(min_length=32, repr=False, description="signs the tokens")
     public_url: str = Field(
         description="what participants type or scan, without a slash at the end"

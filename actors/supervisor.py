@@ -18,6 +18,7 @@ import asyncpg
 import ray
 from ray.actor import ActorHandle
 
+from actors.checkpoint_writer import CheckpointWriter
 from actors.postgres import AWAY, create_pool
 from actors.session_actor import SessionActor
 from actors.settings import Settings
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 SUPERVISOR_NAME = "supervisor"
 _ACTOR_PREFIX = "session-actor:"
+WRITER_PREFIX = "writer:"
+_WRITER_CPUS = 0.1
 #: What one SessionActor asks of its node: an idle one was measured at 92 MB resident and next to
 #: no CPU; small real numbers, so that pending actors make a node come and idle nodes can go.
 SESSION_ACTOR_CPUS = 0.01
@@ -133,6 +136,7 @@ class Supervisor:
             try:
                 if not adopted:
                     await self._adopt()
+                    self._start_writers()
                     adopted = True
                 while len(self._warm) < self._settings.warm_pool_size and self._has_room():
                     self._warm.append(self._create())
@@ -143,6 +147,24 @@ class Supervisor:
             except Exception:  # whatever it was, sessions must be watched
                 log.exception("action=watch_failed")
             await asyncio.sleep(_WATCH_INTERVAL_S)
+
+    def _start_writers(self) -> None:
+        """Where a broker stands before the tables: whoever brings them together, unless it is there."""
+        if not self._settings.rabbitmq_url:
+            return
+        for index in range(self._settings.writers):
+            options: dict[str, Any] = {
+                "name": f"{WRITER_PREFIX}{index}",
+                "namespace": self._settings.ray_namespace,
+                "lifetime": "detached",
+                "get_if_exists": True,
+                "max_restarts": -1,
+                "num_cpus": _WRITER_CPUS,
+            }
+            settings = self._settings
+            ray.remote(CheckpointWriter).options(**options).remote(
+                index, settings.writers, settings.rabbitmq_url, settings.database_url
+            )
 
     def _has_room(self) -> bool:
         return len(self._warm) + len(self._busy) < limits.SESSIONS_LIVE_MAX

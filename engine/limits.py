@@ -80,6 +80,20 @@ CONFIRM_WAIT_MS: Final = 5_000
 #: What a client told ``retry`` or ``overloaded`` should wait.
 RETRY_AFTER_MS: Final = 1_000
 
+# --- the broker between actors and tables ----------------------------------------------------------
+
+#: Queues that sessions share; some tens at the most, or RabbitMQ's throughput falls.
+PARTITIONS: Final = 8
+#: Deliveries of one message before it goes to the dead letters; a consumer's crash counts as one.
+DELIVERIES_MAX: Final = 20
+#: Rows that a writer stores in one transaction.
+WRITE_ROWS_MAX: Final = 5_000
+#: How often an actor reads its epoch, and how long a reading is good for.
+EPOCH_READ_INTERVAL_MS: Final = 1_000
+LEASE_MS: Final = 3_000
+#: What a successor waits beyond the lease of one that may still live.
+LEASE_MARGIN_MS: Final = 500
+
 # --- batches, replica to actor -------------------------------------------------------------------
 
 #: Items of one batch; at 60 bytes each a batch stays under Ray's 100 KiB for inlined arguments.
@@ -148,6 +162,7 @@ IDLE_MS_MAX: Final = 6 * 3_600_000
 assert CHOICES_MIN <= CHOICES_MAX
 assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"
 assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX
+assert EPOCH_READ_INTERVAL_MS < LEASE_MS, "a reading is renewed before it is too old"
 assert CONFIRM_WAIT_MS < ACTOR_CALL_MS_MAX < BATCH_RETRY_MS_MAX
 assert TYPED_CHARS_MAX * 4 + 512 < MESSAGE_BYTES_MAX <= BODY_BYTES_MAX
 assert FRAME_BYTES_MAX < SOCKET_BUFFER_BYTES_MAX

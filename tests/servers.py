@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from actors.library import QuizLibrary
+from actors.log_message import partition_of
 from actors.postgres import create_pool
 from actors.sql import queries
 from engine import limits
@@ -20,7 +21,9 @@ from engine.ids import Pin, SessionId
 from engine.model import SessionSettings
 from engine.testing.factories import make_quiz
 from migrations import Migrator
+from serve_app.embedded.ports import PortBlock
 from serve_app.embedded.postgres import Postgres
+from serve_app.embedded.rabbitmq import RabbitMQ
 from serve_app.embedded.valkey import Valkey
 
 
@@ -96,6 +99,26 @@ def own_valkey():
             server.stop()
 
 
+@pytest.fixture(scope="session")
+def broker_url():
+    """A RabbitMQ of its own, for as long as the tests run."""
+    with _rabbitmq() as server:
+        yield server.url
+
+
+@contextmanager
+def _rabbitmq():
+    ports = PortBlock.claim()
+    with _run_folder() as run:
+        server = RabbitMQ(run / "rabbitmq", ports.take(3))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+            ports.release()
+
+
 class NewSession(NamedTuple):
     """A session in the tables, assigned to an actor that nobody has started."""
 
@@ -114,7 +137,9 @@ def make_session():
         body = msgspec.json.encode(settings or SessionSettings()).decode()
         pin = Pin(f"{secrets.randbelow(10**limits.PIN_DIGITS):0{limits.PIN_DIGITS}}")
         create = queries["create_session"]
-        assert await pool.fetchrow(create, session_id, quiz_row.quiz_id, pin, body)
+        assert await pool.fetchrow(
+            create, session_id, quiz_row.quiz_id, pin, body, partition_of(session_id)
+        )
         assert await pool.fetchrow(queries["assign_actor"], session_id, actor_name, None)
         return NewSession(session_id, actor_name)
 

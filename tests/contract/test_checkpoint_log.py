@@ -1,15 +1,20 @@
 """What every CheckpointLog promises, whatever stands behind it."""
 
 import asyncio
+import os
 
 import pytest
 
+from actors.checkpoint_writer import CheckpointWriter
 from actors.direct_log import DirectLog
+from actors.handover import settle_earlier
 from actors.memory import MemoryStore
 from actors.ports import Record
 from actors.postgres import LoneConnection, create_pool
-from actors.session_store import take_over
+from actors.rabbitmq import BrokerLog, Publisher
+from actors.session_store import Place, claim, take_over
 from actors.sql import queries
+from engine import limits
 from engine.errors import Fenced
 from engine.events import AnswerAccepted, Closed, Joined, Opened, Removed, decode_phase_event
 
@@ -61,23 +66,62 @@ class _Postgres:
         )
 
 
-@pytest.fixture(params=["memory", "postgres"])
+class _Broker(_Postgres):
+    """Through RabbitMQ and a writer; an earlier log belongs to an actor that is paused, not dead."""
+
+    def __init__(self, url, broker_url, pool, session):
+        super().__init__(url, pool, session)
+        self._broker_url = broker_url
+        self.publishers = []
+
+    async def log(self):
+        connection = LoneConnection(self._url)
+        claimed = await claim(connection, self._session.actor_name)
+        self.publishers.append(Publisher(self._broker_url, claimed.partition))
+        # Each on a node of its own: nobody can know that the earlier ones are dead.
+        here = Place(f"node-{len(self.publishers)}", os.getpid())
+        await settle_earlier(connection, self.publishers[-1], claimed, here)
+        self.logs.append(
+            BrokerLog(self.publishers[-1], connection, claimed.session_id, claimed.epoch)
+        )
+        return self.logs[-1]
+
+    async def records(self):
+        await self.logs[-1].settle()
+        return await super().records()
+
+
+@pytest.fixture(params=["memory", "postgres", "broker"])
 def server_url(request):
-    """None for the form in memory, which starts no server."""
-    return request.getfixturevalue("database_url") if request.param == "postgres" else None
+    """Addresses of the database and the broker, as far as the form needs them."""
+    database_url = request.getfixturevalue("database_url") if request.param != "memory" else None
+    return database_url, request.getfixturevalue(
+        "broker_url"
+    ) if request.param == "broker" else None
 
 
 @pytest.fixture
-async def form(server_url, make_session):
+async def form(server_url, make_session, monkeypatch):
     """A store of one session that hands out logs, each of a higher epoch than all before."""
-    if server_url is None:
+    database_url, broker_url = server_url
+    if database_url is None:
         yield _Memory()
         return
-    pool = await create_pool(server_url, size_max=2)
-    form = _Postgres(server_url, pool, await make_session(pool))
+    pool = await create_pool(database_url, size_max=2)
+    session = await make_session(pool)
+    writer = None
+    if broker_url is not None:
+        monkeypatch.setattr(limits, "LEASE_MS", 300)
+        monkeypatch.setattr(limits, "LEASE_MARGIN_MS", 50)
+        writer = CheckpointWriter(0, 1, broker_url, database_url)
+        form = _Broker(database_url, broker_url, pool, session)
+    else:
+        form = _Postgres(database_url, pool, session)
     yield form
     for log in form.logs:
         await log.close()
+    if writer is not None:
+        await writer.close()
     await pool.close()
 
 

@@ -1,0 +1,267 @@
+"""The Workers: from the partitions' queues into the tables, in order, in large transactions.
+
+A writer acknowledges a message only after its commit, holds messages while the database is away,
+and lets go of a partition only with its connection: what it had not acknowledged then goes to the
+next writer first, and storing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+
+from actors.log_message import (
+    BarrierMessage,
+    BatchMessage,
+    LogMessage,
+    columns_of,
+    decode_log_message,
+    encode_log_message,
+)
+from actors.postgres import AWAY, connect
+from actors.rabbitmq import BROKER_AWAY, declare_partition
+from actors.rabbitmq import connect as connect_broker
+from actors.sql import queries
+from engine import limits
+from engine.errors import Malformed, Unavailable
+
+log = logging.getLogger(__name__)
+
+#: First and longest pause while the broker or the database is away, seconds.
+_BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.05, 2.0
+#: Messages that one consumer may hold unacknowledged.
+_PREFETCH = 500
+#: How long a writer leaves partitions that are not its own to the others after a start, seconds.
+_STANDBY_S = 1.0
+
+
+class Tables:
+    """Stores log messages, many in one transaction; every statement may be repeated."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    async def store(self, messages: Sequence[LogMessage]) -> None:
+        """Commit all messages, in their order.
+
+        A batch of an epoch that a stored barrier has ended was never acknowledged (its actor had no
+        lease any more): it is kept aside and counts for nothing.
+
+        Raises:
+            Unavailable: the database is away; whether they are stored is unknown.
+            asyncpg.PostgresError: one of them cannot be stored; none is.
+        """
+        try:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await connect(self._url)
+            async with self._connection.transaction():
+                await self._store(self._connection, messages)
+        except AWAY as error:
+            if self._connection is not None:
+                self._connection.terminate()
+                self._connection = None
+            raise Unavailable(f"the database is away: {error!r}") from error
+
+    async def _store(
+        self, connection: asyncpg.Connection[asyncpg.Record], messages: Sequence[LogMessage]
+    ) -> None:
+        sessions = sorted({message.session_id for message in messages})
+        rows = await connection.fetch(queries["barriers"], sessions)
+        ended = {str(row["session_id"]): int(row["barrier_epoch"]) for row in rows}
+        passed: dict[str, tuple[int, int]] = {}
+        batches: list[BatchMessage] = []
+        late: list[tuple[str, int, bytes]] = []
+        for message in messages:
+            session_id = message.session_id
+            if isinstance(message, BarrierMessage):
+                ended[session_id] = max(ended.get(session_id, 0), message.epoch)
+                passed[session_id] = max(
+                    passed.get(session_id, (0, 0)), (message.epoch, message.number)
+                )
+            elif message.epoch < ended.get(session_id, 0):
+                late.append((session_id, message.epoch, encode_log_message(message)))
+            else:
+                batches.append(message)
+        for query, columns in (
+            ("store_answers", _columns(batches, "answers")),
+            ("store_joins", _columns(batches, "joins")),
+            ("store_events", _columns(batches, "events")),
+            ("store_superseded", columns_of(late)),
+        ):
+            if columns:
+                await connection.execute(queries[query], *columns)
+        if passed:
+            barriers = [(session_id, *passed[session_id]) for session_id in sorted(passed)]
+            await connection.execute(queries["store_barriers"], *columns_of(barriers))
+        if late:
+            log.warning("action=superseded batches=%d", len(late))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.terminate()
+
+
+#: The kinds of rows in a batch, with how many of their columns are the key behind the session.
+_KEY_COLUMNS = {"answers": 2, "joins": 1, "events": 1}
+
+
+def _columns(batches: Sequence[BatchMessage], kind: str) -> list[list[Any]]:
+    """Rows of one table as columns, each behind its session and epoch.
+
+    Sorted by key alone, so that no two writers wait in a circle and the first of a key stays first.
+    """
+    rows = [
+        (batch.session_id, batch.epoch, *row) for batch in batches for row in getattr(batch, kind)
+    ]
+    rows.sort(key=lambda row: (row[0], row[2 : 2 + _KEY_COLUMNS[kind]]))
+    return columns_of(rows)
+
+
+class CheckpointWriter:
+    """One of the writers; a Ray actor, but for tests a plain object.
+
+    Args:
+        index: which of the writers it is, from 0.
+        count: how many there are; the partitions are shared among them.
+        broker_url, database_url: from where to where.
+    """
+
+    def __init__(self, index: int, count: int, broker_url: str, database_url: str) -> None:
+        self._broker_url = broker_url
+        self._tables = Tables(database_url)
+        self._own = [p for p in range(limits.PARTITIONS) if p % count == index]
+        self._others = [p for p in range(limits.PARTITIONS) if p % count != index]
+        self._waiting: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._rows_stored = 0
+        self._rejected = 0
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def statistics(self) -> dict[str, int]:
+        """Rows that it stored, messages that it gave up, messages that wait here."""
+        return {
+            "rows_stored": self._rows_stored,
+            "rejected": self._rejected,
+            "waiting": self._waiting.qsize(),
+        }
+
+    async def close(self) -> None:
+        """Stop; what is not acknowledged goes to another writer."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._tables.close()
+
+    async def _run(self) -> None:
+        backoff_s = _BACKOFF_S_MIN
+        while True:
+            try:
+                connection = await connect_broker(self._broker_url)
+                backoff_s = _BACKOFF_S_MIN
+                await self._serve(connection)
+            except (Unavailable, *BROKER_AWAY) as error:
+                log.warning("action=writer_waits reason=%r", error)
+            except Exception:
+                log.exception("action=writer_failed")
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _BACKOFF_S_MAX)
+
+    async def _serve(self, connection: AbstractConnection) -> None:
+        """Consume until the connection is lost; with it goes the hold on the partitions."""
+        self._waiting = asyncio.Queue()
+        consuming = asyncio.get_running_loop().create_task(self._consume(connection))
+        try:
+            storing = asyncio.get_running_loop().create_task(self._store_all())
+            closed = asyncio.ensure_future(connection.closed())
+            try:
+                await asyncio.wait(
+                    {storing, consuming, closed}, return_when=asyncio.FIRST_EXCEPTION
+                )
+                for ended in (storing, consuming):
+                    if ended.done():
+                        ended.result()
+            finally:
+                storing.cancel()
+                consuming.cancel()
+                closed.cancel()
+                await asyncio.gather(storing, consuming, closed, return_exceptions=True)
+        finally:
+            await asyncio.wait_for(connection.close(), _BACKOFF_S_MAX)
+
+    async def _consume(self, connection: AbstractConnection) -> None:
+        # One channel, so that delivery tags rise in the order in which messages come.
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=_PREFETCH)
+        for partitions, pause_s in ((self._own, _STANDBY_S), (self._others, 0.0)):
+            for partition in partitions:
+                queue = await declare_partition(channel, partition)
+                await queue.consume(self._waiting.put)
+            await asyncio.sleep(pause_s)
+
+    async def _store_all(self) -> None:
+        while True:
+            taken = [await self._waiting.get()]
+            readable: list[tuple[AbstractIncomingMessage, LogMessage]] = []
+            rows = 0
+            while True:
+                rows += await self._read(taken[-1], readable)
+                if self._waiting.empty() or rows >= limits.WRITE_ROWS_MAX:
+                    break
+                taken.append(self._waiting.get_nowait())
+            await self._store(readable)
+
+    async def _read(
+        self,
+        incoming: AbstractIncomingMessage,
+        readable: list[tuple[AbstractIncomingMessage, LogMessage]],
+    ) -> int:
+        try:
+            message = decode_log_message(incoming.body)
+        except Malformed as error:
+            await self._reject(incoming, error)
+            return 0
+        readable.append((incoming, message))
+        return message.rows_count if isinstance(message, BatchMessage) else 1
+
+    async def _store(self, pairs: Sequence[tuple[AbstractIncomingMessage, LogMessage]]) -> None:
+        """Store messages and acknowledge them; one that cannot be stored is rejected, alone."""
+        if not pairs:
+            return
+        try:
+            await self._until_stored([message for _, message in pairs])
+        except asyncpg.PostgresError as error:
+            if len(pairs) == 1:
+                await self._reject(pairs[0][0], error)
+                return
+            middle = len(pairs) // 2
+            await self._store(pairs[:middle])
+            await self._store(pairs[middle:])
+            return
+        self._rows_stored += sum(
+            message.rows_count for _, message in pairs if isinstance(message, BatchMessage)
+        )
+        for incoming, _ in pairs:
+            await incoming.ack()
+
+    async def _until_stored(self, messages: Sequence[LogMessage]) -> None:
+        backoff_s = _BACKOFF_S_MIN
+        while True:
+            try:
+                await self._tables.store(messages)
+            except Unavailable as error:
+                log.warning("action=store_waits messages=%d reason=%s", len(messages), error)
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, _BACKOFF_S_MAX)
+            else:
+                return
+
+    async def _reject(self, incoming: AbstractIncomingMessage, error: Exception) -> None:
+        """To the dead letters: kept, told, and replayed when the reason is gone."""
+        self._rejected += 1
+        log.error("action=dead_letter queue=%s reason=%r", incoming.routing_key, error)
+        await incoming.reject(requeue=False)

@@ -1,0 +1,232 @@
+"""RabbitMQ as the log of the cluster profile: topology, publishing with confirms, the log port.
+
+What can lose a confirmed message, by RabbitMQ's own documentation, and what is done about it: see
+docs/adr/0011-broker-log.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
+from aio_pika.exceptions import AMQPException
+
+from actors.lease import EpochLease
+from actors.log_message import (
+    LOG_VERSION,
+    BarrierMessage,
+    LogMessage,
+    batch_of,
+    encode_log_message,
+)
+from actors.ports import Record
+from actors.postgres import LoneConnection
+from actors.sql import queries
+from engine import limits
+from engine.errors import Unavailable
+from engine.ids import Epoch, SessionId
+
+log = logging.getLogger(__name__)
+
+#: Where messages go that no writer could store; ``rayquiz dead-letters`` reads it.
+DEAD_QUEUE: Final = "rayquiz.dead"
+_DEAD_EXCHANGE: Final = "rayquiz.dead"
+_CONNECT_S_MAX = 5.0
+_CONFIRM_S_MAX = 5.0
+_HEARTBEAT_S = 5
+#: Pause between two looks for a barrier, and how long until it is sent again.
+_BARRIER_POLL_S = 0.02
+_BARRIER_AGAIN_S = 10.0
+_AWAY_PAUSE_S = 0.2
+
+#: What a broker that is away, starting or closing looks like; the outcome is then unknown.
+BROKER_AWAY: Final = (OSError, TimeoutError, AMQPException, RuntimeError)
+
+
+def queue_name(partition: int) -> str:
+    """The queue of a partition."""
+    return f"rayquiz.log.{partition}"
+
+
+async def connect(url: str) -> AbstractConnection:
+    """A connection that ends when it breaks; whoever uses it opens the next one.
+
+    Raises:
+        Unavailable: the broker is away.
+    """
+    try:
+        return await aio_pika.connect(url, timeout=_CONNECT_S_MAX, heartbeat=_HEARTBEAT_S)
+    except BROKER_AWAY as error:
+        raise Unavailable(f"the broker is away: {error!r}") from error
+
+
+async def declare_partition(channel: AbstractChannel, partition: int) -> AbstractQueue:
+    """Declare a partition's queue and where its dead letters go."""
+    exchange = await channel.declare_exchange(
+        _DEAD_EXCHANGE, aio_pika.ExchangeType.FANOUT, durable=True
+    )
+    dead = await channel.declare_queue(
+        DEAD_QUEUE, durable=True, arguments={"x-queue-type": "quorum"}
+    )
+    await dead.bind(exchange)
+    return await channel.declare_queue(
+        queue_name(partition),
+        durable=True,
+        arguments={
+            "x-queue-type": "quorum",
+            # In order: one consumer at a time, the others wait for it to go.
+            "x-single-active-consumer": True,
+            "x-delivery-limit": limits.DELIVERIES_MAX,
+            "x-dead-letter-exchange": _DEAD_EXCHANGE,
+            # Without these two a dead letter could be lost on its way.
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        },
+    )
+
+
+class Publisher:
+    """Publishes to one partition and waits for the broker's word. Connects at need."""
+
+    def __init__(self, url: str, partition: int) -> None:
+        self._url = url
+        self._partition = partition
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._opening = asyncio.Lock()
+
+    async def publish(self, message: LogMessage) -> None:
+        """Return when the broker has the message on disk.
+
+        Raises:
+            Unavailable: whether it has is unknown; publish the same again.
+        """
+        channel = await self._open()
+        body = aio_pika.Message(
+            encode_log_message(message), delivery_mode=aio_pika.DeliveryMode.PERSISTENT
+        )
+        try:
+            # mandatory: a message that no queue takes would be confirmed otherwise.
+            await channel.default_exchange.publish(
+                body, queue_name(self._partition), mandatory=True, timeout=_CONFIRM_S_MAX
+            )
+        except BROKER_AWAY as error:
+            await self._drop()
+            raise Unavailable(f"the broker did not confirm: {error!r}") from error
+
+    async def _open(self) -> AbstractChannel:
+        async with self._opening:
+            if self._channel is None:
+                connection = await connect(self._url)
+                try:
+                    channel = await connection.channel(
+                        publisher_confirms=True, on_return_raises=True
+                    )
+                    await declare_partition(channel, self._partition)
+                except BROKER_AWAY as error:
+                    await _close(connection)
+                    raise Unavailable(f"the broker is away: {error!r}") from error
+                self._connection, self._channel = connection, channel
+            return self._channel
+
+    async def _drop(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            await _close(connection)
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        await self._drop()
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with suppress(*BROKER_AWAY):
+        await asyncio.wait_for(connection.close(), _CONNECT_S_MAX)
+
+
+class BrokerLog:
+    """:class:`actors.ports.CheckpointLog` over a partition's queue: durable when confirmed.
+
+    The broker fences nobody, so a confirm alone says nothing about who may acknowledge: that takes
+    a reading of the epoch in PostgreSQL that is young enough (:class:`actors.lease.EpochLease`).
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        connection: LoneConnection,
+        session_id: SessionId,
+        epoch: Epoch,
+    ) -> None:
+        self._publisher = publisher
+        self._connection = connection
+        self._session_id = session_id
+        self._epoch = epoch
+        self._lease = EpochLease(connection, session_id, epoch)
+        self._barrier_number = 0
+
+    async def append(self, records: Sequence[Record]) -> None:
+        """See :meth:`actors.ports.CheckpointLog.append`; one message for all records."""
+        await self._publisher.publish(batch_of(self._session_id, self._epoch, records))
+        # Confirmed, so it need not be sent again; but acknowledged it may be only by an actor that
+        # still is the session's own.
+        while True:
+            try:
+                await self._lease.hold()
+            except Unavailable as error:
+                log.warning("action=lease_waits session=%s reason=%s", self._session_id, error)
+                await asyncio.sleep(_AWAY_PAUSE_S)
+            else:
+                return
+
+    async def settle(self) -> None:
+        """See :meth:`actors.ports.CheckpointLog.settle`."""
+        self._barrier_number += 1
+        await pass_barrier(
+            self._publisher, self._connection, self._session_id, self._epoch, self._barrier_number
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._lease.close()
+        await self._publisher.close()
+        await self._connection.close()
+
+
+async def pass_barrier(
+    publisher: Publisher,
+    connection: LoneConnection,
+    session_id: SessionId,
+    epoch: Epoch,
+    number: int,
+) -> None:
+    """Return when everything of the session that was confirmed before is in the tables.
+
+    A barrier that is lost with a writer is sent again; brokers and databases that are away are
+    waited for.
+    """
+    barrier = BarrierMessage(LOG_VERSION, session_id, epoch, number)
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            await publisher.publish(barrier)
+            again_at = loop.time() + _BARRIER_AGAIN_S
+            while loop.time() < again_at:
+                row = await _stored_barrier(connection, session_id)
+                if row >= (epoch, number):
+                    return
+                await asyncio.sleep(_BARRIER_POLL_S)
+            log.warning("action=barrier_again session=%s epoch=%d", session_id, epoch)
+        except Unavailable as error:
+            log.warning("action=barrier_waits session=%s reason=%s", session_id, error)
+            await asyncio.sleep(_AWAY_PAUSE_S)
+
+
+async def _stored_barrier(connection: LoneConnection, session_id: SessionId) -> tuple[int, int]:
+    rows: list[Any] = await connection.fetch(queries["stored_barrier"], session_id)
+    return (rows[0]["barrier_epoch"], rows[0]["barrier_number"])

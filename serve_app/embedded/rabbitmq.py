@@ -1,0 +1,114 @@
+"""A private RabbitMQ node from the system's package, on loopback only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from serve_app.embedded.errors import StartError
+from serve_app.embedded.ports import LOOPBACK
+from serve_app.embedded.process import ChildProcess
+
+_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+_START_S_MAX = 60.0
+_STOP_S_MAX = 10.0
+#: What every AMQP server says to a peer that speaks another protocol.
+_GREETING = b"AMQP"
+
+
+class RabbitMQ:
+    """Start, address, stop, on three ports of its own. Data survives a kill and a new start.
+
+    Args:
+        folder: made at need; data, log and Erlang's cookie live here.
+        port: where AMQP listens; the two ports behind it are Erlang's own.
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._folder = folder.absolute()
+        self._port = port
+        self._log = self._folder / "rabbitmq.log"
+        self._process: ChildProcess | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address; the same at every start. A node on loopback lets its default user in."""
+        return f"amqp://guest:guest@{LOOPBACK}:{self._port}/"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the Erlang machine that is the broker."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Return when it speaks AMQP.
+
+        Raises:
+            StartError: the package is missing, or the node did not come up.
+        """
+        if not _SERVER.exists():
+            raise StartError(
+                "RabbitMQ's server is missing; install it (Debian, Ubuntu: apt install "
+                "rabbitmq-server), or name a running one in RAYQUIZ_RABBITMQ_URL"
+            )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "enabled_plugins").write_text("[].\n")
+        settings = [f"{name}={value}" for name, value in self._environment().items()]
+        command = ["/usr/bin/env", *settings, str(_SERVER)]
+        self._process = ChildProcess("RabbitMQ", command, self._log, end_signal=signal.SIGTERM)
+        deadline = time.monotonic() + _START_S_MAX
+        while not self._speaks_amqp():
+            self._process.require_alive()
+            if time.monotonic() > deadline:
+                self.stop()
+                raise StartError(
+                    f"RabbitMQ did not come up in {_START_S_MAX:.0f} s; see {self._log}"
+                )
+            time.sleep(0.05)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "HOME": str(self._folder),  # of Erlang's cookie
+            "RABBITMQ_NODENAME": f"rayquiz-{self._port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
+            "RABBITMQ_NODE_PORT": str(self._port),
+            "RABBITMQ_DIST_PORT": str(self._port + 1),
+            "ERL_EPMD_PORT": str(self._port + 2),
+            "ERL_EPMD_ADDRESS": LOOPBACK,
+            "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self._folder),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "enabled_plugins"),
+            "RABBITMQ_CONF_ENV_FILE": os.devnull,
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "none"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none"
+            ),
+            # The start script then becomes the Erlang machine instead of staying in front of it.
+            "RUNNING_UNDER_SYSTEMD": "1",
+        }
+
+    def _speaks_amqp(self) -> bool:
+        with suppress(OSError), socket.create_connection((LOOPBACK, self._port), 1) as one:
+            one.settimeout(1)
+            one.sendall(b"hello\r\n\r\n")
+            return one.recv(8).startswith(_GREETING)
+        return False
+
+    def stop(self) -> None:
+        """End the node and Erlang's port mapper."""
+        if self._process is not None:
+            self._process.stop(_STOP_S_MAX)
+            self._process = None
+            subprocess.run(  # noqa: S603 - our own command
+                ["/usr/bin/epmd", "-port", str(self._port + 2), "-kill"],
+                capture_output=True,
+                check=False,
+                env={"ERL_EPMD_ADDRESS": LOOPBACK},
+            )
