@@ -6,18 +6,20 @@ the transport over; uvicorn keeps the connection in its books until it is lost, 
 ``shutdown()`` sends 1012. An application that attaches nothing gets uvicorn's own websockets.
 
 All settings of websockets stand here: no compression (64 KiB a connection), small messages, pings
-to idle peers, a bounded buffer for slow ones.
+to idle peers, a bounded buffer for slow ones. Subprotocols are not spoken.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from typing import Any, cast
 
 import picows
 import uvicorn.config
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -30,25 +32,34 @@ log = logging.getLogger(__name__)
 #: A peer that has been silent so long is asked whether it is there, and cut when it does not reply.
 PING_IDLE_S = 20.0
 PING_REPLY_S = 20.0
-#: How long a peer may take to echo a close, seconds.
-_CLOSE_WAIT_S = 1.0
+#: How long a peer may take to echo a close, and to read what was written before it, seconds.
+CLOSE_WAIT_S = 1.0
 _TEXT = picows.WSMsgType.TEXT
+_NO_CODE = 1005
 _CUT = 1006
+#: Close codes that never stand on the wire. Source: RFC 6455, section 7.4.1.
+_INTERNAL_CODES = (0, _NO_CODE, _CUT)
 
-# picows tells every connection at INFO and every slow reader at WARNING; our metrics count them.
+# picows tells every connection at INFO, every slow reader at WARNING and every fault of a client at
+# ERROR: a client could fill the log. Our metrics count them, and our callbacks log their own errors.
 _picows_log = logging.getLogger("picows.server")
-_picows_log.setLevel(logging.ERROR)
+_picows_log.setLevel(logging.CRITICAL)
 
 
 class PicowsConnection(picows.WSListener):
-    """One socket: implements ``Connection`` and turns picows' callbacks into the listener's."""
+    """One socket: implements ``Connection`` and turns picows' callbacks into the listener's.
+
+    Attributes:
+        code: once the connection is gone, its close code: the peer's, ours, or 1006 for a cut.
+    """
 
     def __init__(self, listener: ConnectionListener) -> None:
         self._listener = listener
         self._transport: picows.WSTransport | None = None
-        self._fragments: list[bytes] = []
-        self._fragments_size = 0
-        self._code = _CUT
+        #: The fragments of an unfinished message, None between messages.
+        self._fragments: bytearray | None = None
+        self._is_full = False
+        self.code = _CUT
 
     # --- Connection ---------------------------------------------------------------------------------
 
@@ -62,25 +73,32 @@ class PicowsConnection(picows.WSListener):
         transport = self._transport
         if transport is None or transport.is_close_frame_sent:
             return
-        self._code = code
         transport.send_close(cast("picows.WSCloseCode", code), reason)
-        asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, transport.disconnect)
+        _abort_later(transport)
 
     # --- picows -------------------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         """Handshake done."""
         self._transport = transport
-        self._listener.on_open(self)
+        try:
+            self._listener.on_open(self)
+        except Exception:
+            log.exception("action=listener_failed")
+            self.close(picows.WSCloseCode.INTERNAL_ERROR.value)
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         """One frame; control frames are handled here, messages go on."""
         if transport.is_close_frame_sent and frame.msg_type != picows.WSMsgType.CLOSE:
             return
-        if frame.msg_type == _TEXT and frame.fin and not self._fragments:
+        if frame.msg_type == _TEXT and frame.fin and self._fragments is None:
             self._deliver(frame.get_payload_as_bytes())
         elif frame.msg_type == picows.WSMsgType.CLOSE:
             self._peer_closes(transport, frame)
+        elif frame.msg_type == picows.WSMsgType.PING:
+            # Not to a peer that does not read: its pongs would pile up here.
+            if not self._is_full:
+                transport.send_pong(frame.get_payload_as_bytes())
         elif frame.msg_type in (_TEXT, picows.WSMsgType.CONTINUATION):
             self._fragment(frame)
         elif frame.msg_type == picows.WSMsgType.BINARY:
@@ -88,17 +106,16 @@ class PicowsConnection(picows.WSListener):
 
     def _fragment(self, frame: picows.WSFrame) -> None:
         is_first = frame.msg_type == _TEXT
-        if is_first == bool(self._fragments):
+        if is_first != (self._fragments is None):
             self.close(picows.WSCloseCode.PROTOCOL_ERROR.value, "fragments out of order")
             return
-        self._fragments.append(frame.get_payload_as_bytes())
-        self._fragments_size += frame.payload_size
-        if self._fragments_size > limits.MESSAGE_BYTES_MAX:
+        whole = bytearray() if self._fragments is None else self._fragments
+        whole += frame.get_payload_as_memoryview()
+        self._fragments = None if frame.fin else whole
+        if len(whole) > limits.MESSAGE_BYTES_MAX:
             self.close(picows.WSCloseCode.MESSAGE_TOO_BIG.value, "message too big")
         elif frame.fin:
-            whole = b"".join(self._fragments)
-            self._fragments, self._fragments_size = [], 0
-            self._deliver(whole)
+            self._deliver(bytes(whole))
 
     def _deliver(self, payload: bytes) -> None:
         try:
@@ -109,27 +126,43 @@ class PicowsConnection(picows.WSListener):
 
     def _peer_closes(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if not transport.is_close_frame_sent:
-            code = frame.get_close_code()
-            # Only codes that may stand on the wire are echoed (RFC 6455, section 7.4.1).
-            self._code = (code if isinstance(code, int) else code.value) or 1005
-            if self._code == 1005:  # noqa: PLR2004 - "no code"
-                transport.send_close(picows.WSCloseCode.OK)
-            else:
-                transport.send_close(cast("picows.WSCloseCode", self._code))
+            code: Any = frame.get_close_code()
+            transport.send_close(picows.WSCloseCode.OK if code in _INTERNAL_CODES else code)
         transport.disconnect()
+        _abort_later(transport)
 
-    def on_ws_disconnected(self, _transport: picows.WSTransport) -> None:
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         """The transport is gone."""
         self._transport = None
-        self._listener.on_close(self, self._code)
+        self.code = _close_code(transport)
+        try:
+            self._listener.on_close(self, self.code)
+        except Exception:
+            log.exception("action=listener_failed")
 
     def pause_writing(self) -> None:
         """More than the limit waits in the socket's buffer."""
+        self._is_full = True
         self._listener.on_unwritable(self)
 
     def resume_writing(self) -> None:
         """The buffer has drained."""
+        self._is_full = False
         self._listener.on_writable(self)
+
+
+def _abort_later(transport: picows.WSTransport) -> None:
+    """End a connection whose close was written, even when the peer reads nothing any more."""
+    asyncio.get_running_loop().call_later(CLOSE_WAIT_S, transport.disconnect, False)
+
+
+def _close_code(transport: picows.WSTransport) -> int:
+    """Who closed first, and with which code; picows notes both frames."""
+    handshake = transport.close_handshake
+    if handshake is None:
+        return _CUT
+    first = handshake.recv if handshake.recv_then_sent else handshake.sent
+    return int(cast("int", first.code)) or _NO_CODE if first is not None else _CUT
 
 
 class _TakenOver(WSProtocol):  # type: ignore[misc]
@@ -148,6 +181,17 @@ class CallbackProtocol(WebSocketsSansIOProtocol):
 
     _listener: ConnectionListener | None = None
     _taken: PicowsConnection | None = None
+    #: What came behind the handshake while the application has not accepted yet.
+    _behind = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what comes before the application has accepted, for whoever reads the socket then."""
+        if not self.handshake_initiated or self.handshake_complete:
+            super().data_received(data)
+            return
+        self._behind += data
+        if len(self._behind) > limits.MESSAGE_BYTES_MAX:
+            self.transport.pause_reading()
 
     def handle_connect(self, event: Request) -> None:
         """Start the application as ever, and offer it callbacks."""
@@ -160,13 +204,21 @@ class CallbackProtocol(WebSocketsSansIOProtocol):
         self._listener = listener
 
     async def send(self, message: Any) -> None:
-        """Hand over to picows at ``websocket.accept``; everything else is uvicorn's."""
-        if self._listener is None or self.handshake_complete or self.disconnected:
-            await super().send(message)
-        elif message["type"] == "websocket.accept":
+        """Hand over to picows at ``websocket.accept``; afterwards the application may only close."""
+        if self._taken is not None:
+            if message["type"] != "websocket.close":
+                raise RuntimeError("the listener's connection sends, not the application")
+            self._taken.close(message.get("code", 1000), message.get("reason") or "")
+            return
+        is_accept = message["type"] == "websocket.accept" and not self.handshake_complete
+        if is_accept and self._listener is not None and not self.disconnected:
             self._hand_over(self._listener)
-        else:
-            await super().send(message)
+            return
+        await super().send(message)
+        if is_accept and self.handshake_complete and self._behind:
+            behind, self._behind = self._behind, b""
+            self.transport.resume_reading()
+            super().data_received(behind)
 
     def _hand_over(self, listener: ConnectionListener) -> None:
         if self.transport.is_closing():
@@ -184,7 +236,7 @@ class CallbackProtocol(WebSocketsSansIOProtocol):
             PING_IDLE_S,
             PING_REPLY_S,
             picows.WSAutoPingStrategy.PING_WHEN_IDLE,
-            True,
+            False,  # pongs are ours: see on_ws_frame
             limits.MESSAGE_BYTES_MAX,
             None,
             1024,
@@ -195,18 +247,27 @@ class CallbackProtocol(WebSocketsSansIOProtocol):
         self.transport.set_write_buffer_limits(high=limits.SOCKET_BUFFER_BYTES_MAX)
         protocol.connection_made(self.transport)
         self.transport.set_protocol(protocol)
-        request = _request_bytes(self.request)
-        protocol.get_buffer(len(request))[: len(request)] = request
-        protocol.buffer_updated(len(request))
+        _feed(protocol, _request_bytes(self.request) + self._behind)
+        self._behind = b""
+        self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the application, once, with the code that the connection really ended with."""
+        if self._taken is None:
+            super().connection_lost(exc)
+            return
+        self.connections.remove(self)
+        self.disconnected = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": self._taken.code})
 
     def shutdown(self) -> None:
         """The server goes away: 1012, which our protocol reads as "reconnect at once, with jitter"."""
         if self._taken is None:
             super().shutdown()
         else:
-            restart = CLOSE_CODES["restart"]
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": restart.code})
-            self._taken.close(restart.code, "restart")
+            # The application is told when the connection is lost: told now it would end, and the
+            # socket with it, before the peer has read why.
+            self._taken.close(CLOSE_CODES["restart"].code, "restart")
 
 
 def _request_bytes(request: Request) -> bytes:
@@ -220,6 +281,45 @@ def _request_bytes(request: Request) -> bytes:
     return "\r\n".join(lines).encode()
 
 
+def _feed(protocol: WSProtocol, data: bytes) -> None:
+    """Give picows bytes as if the event loop had read them: no more at once than it has room for."""
+    while data:
+        room = protocol.get_buffer(len(data))
+        size = min(len(room), len(data))
+        room[:size] = data[:size]
+        protocol.buffer_updated(size)
+        data = data[size:]
+
+
+class PipeliningHttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, handing on what came in one read with a websocket's handshake.
+
+    uvicorn drops those bytes. A client should wait for the server's part of the handshake, but a
+    proxy between them may have joined what it sent one after the other.
+    """
+
+    _read = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Remember the read for as long as it is parsed."""
+        self._read = data
+        super().data_received(data)
+        self._read = b""
+
+    def handle_websocket_upgrade(self) -> None:
+        """Start the websocket's protocol, and give it the rest of the read."""
+        # uvicorn calls this while it handles httptools' exception, which says where parsing stopped.
+        upgrade = sys.exception()
+        assert upgrade is not None
+        behind = self._read[upgrade.args[0] :]
+        super().handle_websocket_upgrade()
+        if behind and not self.transport.is_closing():
+            protocol = self.transport.get_protocol()
+            assert isinstance(protocol, asyncio.Protocol)
+            protocol.data_received(behind)
+
+
 def install() -> None:
     """Make uvicorn servers of this process that are started from now on use this layer."""
-    uvicorn.config.WS_PROTOCOLS["auto"] = f"{__name__}:CallbackProtocol"
+    uvicorn.config.WS_PROTOCOLS["auto"] = f"{__name__}:{CallbackProtocol.__name__}"
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{PipeliningHttpProtocol.__name__}"

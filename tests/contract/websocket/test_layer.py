@@ -1,0 +1,430 @@
+"""What every websocket layer keeps to, whoever made it: ``serve_app/websocket/connection.py``."""
+
+import asyncio
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode, Opcode
+
+from engine import limits
+from serve_app.websocket import uvicorn_picows
+
+
+@pytest.fixture
+async def client(site):
+    """A well-behaved client whose connection the listener has seen open."""
+    async with connect(site.url, ping_interval=None) as client:
+        assert await site.listener.next() == "open"
+        yield client
+
+
+async def closed(client):
+    """The code and reason with which the server closes."""
+    with pytest.raises(ConnectionClosed) as caught:
+        await asyncio.wait_for(client.recv(), 10)
+    assert caught.value.rcvd is not None, "cut without a close frame"
+    return caught.value.rcvd.code, caught.value.rcvd.reason
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+async def test_a_text_comes_and_goes(site, client):
+    site.listener.react = lambda connection, payload: connection.send_text(payload)
+    for text in ("hello", "", "Grüße 🎈", "x" * limits.MESSAGE_BYTES_MAX):
+        await client.send(text)
+        assert await site.listener.next() == text.encode()
+        assert await client.recv() == text
+
+
+async def test_fragments_are_joined(site, client):
+    await client.send(["a", "", "b", "c" * 1_000])
+    assert await site.listener.next() == b"ab" + b"c" * 1_000
+    await client.send("whole")
+    assert await site.listener.next() == b"whole"
+
+
+async def test_control_frames_may_come_between_fragments(site, raw):
+    client = await raw()
+    client.writer.write(client.handshake())
+    await client.response()
+    client.text(b"a", fin=False)
+    client.writer.write(client.frame(Opcode.PING, b"n"))
+    client.writer.write(client.frame(Opcode.PONG, b"unasked"))
+    client.writer.write(client.frame(Opcode.CONT, b"b"))
+    assert await client.next_frame() == (Opcode.PONG, b"n")
+    assert (await site.listener.next(), await site.listener.next()) == ("open", b"ab")
+
+
+@pytest.mark.parametrize("fragments", [1, 3])
+async def test_one_byte_too_many(site, client, fragments):
+    whole = "x" * (limits.MESSAGE_BYTES_MAX + 1)
+    size = -(-len(whole) // fragments)
+    parts = [whole[at : at + size] for at in range(0, len(whole), size)]
+    await client.send(parts if fragments > 1 else whole)
+    assert (await closed(client))[0] == CloseCode.MESSAGE_TOO_BIG
+    assert await site.listener.next() == CloseCode.MESSAGE_TOO_BIG
+
+
+async def test_the_longest_message_may_come_in_fragments(site, client):
+    half = "x" * (limits.MESSAGE_BYTES_MAX // 2)
+    await client.send([half, half])
+    assert len(await site.listener.next()) == limits.MESSAGE_BYTES_MAX
+
+
+async def test_binary_is_refused(site, client):
+    await client.send(b"x")
+    assert (await closed(client))[0] == CloseCode.UNSUPPORTED_DATA
+    assert await site.listener.next() == CloseCode.UNSUPPORTED_DATA
+
+
+async def test_utf8_is_the_listener_s_to_check(site, raw):
+    client = await raw()
+    client.writer.write(client.handshake())
+    client.text(b"\xff\xfe")
+    assert (await site.listener.next(), await site.listener.next()) == ("open", b"\xff\xfe")
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [(Opcode.CONT, b"x", True)],
+        [(Opcode.TEXT, b"x", False), (Opcode.TEXT, b"y", True)],
+        [(Opcode.TEXT, b"", False), (Opcode.TEXT, b"", True)],
+    ],
+)
+async def test_fragments_out_of_order(site, raw, frames):
+    client = await raw()
+    client.writer.write(client.handshake())
+    for opcode, data, fin in frames:
+        client.writer.write(client.frame(opcode, data, fin=fin))
+    await client.response()
+    opcode, payload = await client.next_frame()
+    assert (opcode, int.from_bytes(payload[:2], "big")) == (Opcode.CLOSE, CloseCode.PROTOCOL_ERROR)
+    assert (await site.listener.next(), await site.listener.next()) == ("open", 1002)
+
+
+async def test_an_unmasked_frame_is_refused(site, raw):
+    client = await raw()
+    client.writer.write(client.handshake() + b"\x81\x01x")
+    await client.response()
+    opcode, payload = await client.next_frame()
+    assert (opcode, int.from_bytes(payload[:2], "big")) == (Opcode.CLOSE, CloseCode.PROTOCOL_ERROR)
+
+
+async def test_two_messages_in_one_segment(site, raw):
+    client = await raw()
+    client.writer.write(client.handshake())
+    await client.response()
+    client.writer.write(client.frame(Opcode.TEXT, b"one") + client.frame(Opcode.TEXT, b"two"))
+    assert [await site.listener.next() for _ in range(3)] == ["open", b"one", b"two"]
+
+
+async def test_a_message_in_many_segments(site, raw):
+    client = await raw()
+    client.writer.write(client.handshake())
+    await client.response()
+    for byte in client.frame(Opcode.TEXT, b"slowly"):
+        client.writer.write(bytes([byte]))
+        await client.writer.drain()
+        await asyncio.sleep(0)
+    assert [await site.listener.next() for _ in range(2)] == ["open", b"slowly"]
+
+
+# --- what comes with the handshake ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, limits.MESSAGE_BYTES_MAX])
+async def test_a_message_in_the_segment_of_the_handshake(site, raw, size):
+    client = await raw()
+    first, second = b"x" * size, b"and another"
+    frames = client.frame(Opcode.TEXT, first) + client.frame(Opcode.TEXT, second)
+    client.writer.write(client.handshake() + frames)
+    assert [await site.listener.next() for _ in range(3)] == ["open", first, second]
+    assert (await client.response()).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_part_of_a_message_in_the_segment_of_the_handshake(site, raw):
+    client = await raw()
+    frame = client.frame(Opcode.TEXT, b"in two parts")
+    client.writer.write(client.handshake() + frame[:5])
+    await client.response()
+    client.writer.write(frame[5:])
+    assert [await site.listener.next() for _ in range(2)] == ["open", b"in two parts"]
+
+
+@pytest.mark.parametrize("path", ["/ws", "/plain"])
+async def test_messages_before_the_application_accepts(site, raw, path):
+    site.may_accept.clear()
+    client = await raw()
+    client.writer.write(client.handshake(path))
+    assert (await site.next_seen())["type"] == "websocket.connect"
+    # More than may be held: the rest waits in the socket until it is accepted.
+    texts = [bytes([ord("a") + n]) * 1_000 for n in range(20)]
+    for text in texts:
+        client.text(text)
+        await client.writer.drain()
+    (protocol,) = site.server.server_state.connections
+    await site.until(lambda: len(protocol._behind) > limits.MESSAGE_BYTES_MAX)
+    site.may_accept.set()
+    if path == "/ws":
+        assert [await site.listener.next() for _ in range(21)] == ["open", *texts]
+    else:
+        assert [(await site.next_seen())["text"].encode() for _ in range(20)] == texts
+
+
+async def test_compression_is_not_negotiated(site, raw):
+    client = await raw()
+    offered = "permessage-deflate; client_max_window_bits"
+    client.writer.write(client.handshake(Sec_WebSocket_Extensions=offered))
+    response = (await client.response()).lower()
+    assert response.startswith(b"http/1.1 101 ")
+    assert b"sec-websocket-extensions" not in response
+
+
+# --- pings ----------------------------------------------------------------------------------------
+
+
+async def test_a_ping_is_answered(site, client):
+    assert await asyncio.wait_for(await client.ping(b"n"), 10) >= 0
+    assert site.listener.is_quiet
+
+
+async def test_an_idle_peer_is_asked_and_cut_when_it_does_not_reply(site, raw, monkeypatch):
+    monkeypatch.setattr(uvicorn_picows, "PING_IDLE_S", 0.02)
+    monkeypatch.setattr(uvicorn_picows, "PING_REPLY_S", 0.02)
+    client = await raw()
+    client.writer.write(client.handshake())
+    await client.response()
+    assert (await client.next_frame())[0] is Opcode.PING
+    assert (await client.next_frame())[0] is Opcode.CLOSE
+    assert [await site.listener.next() for _ in range(2)] == ["open", CloseCode.GOING_AWAY]
+
+
+# --- ends -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("code", "reason"), [(4002, "session_over"), (1000, ""), (1012, "x")])
+async def test_the_listener_closes(site, client, code, reason):
+    site.listener.connection.close(code, reason)
+    assert await closed(client) == (code, reason)
+    assert await site.listener.next() == code
+
+
+@pytest.mark.parametrize(("code", "told"), [(1000, 1000), (1001, 1001), (4999, 4999)])
+async def test_the_peer_closes(site, client, code, told):
+    await client.close(code, "bye")
+    assert await site.listener.next() == told
+    assert client.close_code == code
+
+
+async def test_the_peer_closes_without_a_code(site, raw):
+    client = await raw()
+    client.writer.write(client.handshake() + client.frame(Opcode.CLOSE, b""))
+    await client.response()
+    assert (await client.next_frame())[0] is Opcode.CLOSE
+    assert [await site.listener.next() for _ in range(2)] == ["open", CloseCode.NO_STATUS_RCVD]
+
+
+@pytest.mark.parametrize("code", [999, 1004, 1005, 1006, 1015, 2999])
+async def test_a_code_that_may_not_stand_on_the_wire_is_not_echoed(site, raw, code):
+    client = await raw()
+    client.writer.write(client.handshake() + client.frame(Opcode.CLOSE, code.to_bytes(2, "big")))
+    await client.response()
+    opcode, payload = await client.next_frame()
+    assert opcode is Opcode.CLOSE
+    assert int.from_bytes(payload[:2], "big") in (CloseCode.NORMAL_CLOSURE, 1002)
+
+
+async def test_a_cut_without_a_close(site, client):
+    client.transport.abort()
+    assert await site.listener.next() == CloseCode.ABNORMAL_CLOSURE
+
+
+async def test_messages_behind_a_close_are_ignored(site, raw):
+    client = await raw()
+    client.writer.write(client.handshake())
+    assert await site.listener.next() == "open"
+    site.listener.connection.close(4000, "enough")
+    client.text(b"too late")
+    client.writer.write(client.frame(Opcode.CLOSE, (4000).to_bytes(2, "big")))
+    assert await site.listener.next() == 4000
+    assert site.listener.is_quiet
+
+
+async def test_sends_and_closes_after_the_end_are_ignored(site, client):
+    connection = site.listener.connection
+    await client.close()
+    assert await site.listener.next() == 1000
+    connection.send_text(b"x")
+    connection.close(4000)
+    assert site.listener.is_quiet
+
+
+async def test_only_the_first_close_counts(site, client):
+    site.listener.connection.close(4000, "first")
+    site.listener.connection.close(4001, "second")
+    assert await closed(client) == (4000, "first")
+    assert await site.listener.next() == 4000
+
+
+@pytest.mark.parametrize("callback", ["on_open", "on_text", "on_close"])
+async def test_a_listener_that_fails_ends_its_own_connection_only(site, callback, caplog):
+    def fail(*_arguments):
+        raise LookupError("a fault of the listener")
+
+    good, site.listener.react = site.listener, lambda connection, _: connection.send_text(b"fine")
+    async with connect(site.url, ping_interval=None) as unharmed:
+        assert await good.next() == "open"
+        site.listener = type(good)()
+        setattr(site.listener, callback, fail)
+        async with connect(site.url, ping_interval=None) as client:
+            if callback == "on_text":
+                await client.send("x")
+            if callback != "on_close":
+                assert (await closed(client))[0] == CloseCode.INTERNAL_ERROR
+        await site.until(lambda: len(site.server.server_state.connections) == 1)
+        await unharmed.send("x")
+        assert await unharmed.recv() == "fine"
+    assert "LookupError: a fault of the listener" in caplog.text
+
+
+# --- slow peers -----------------------------------------------------------------------------------
+
+
+async def stuff(site):
+    """Send until the peer's buffers and ours are full."""
+    assert await site.listener.next() == "open"
+    payload = b"x" * limits.FRAME_BYTES_MAX
+    count = 0
+    while site.listener.is_quiet:
+        site.listener.connection.send_text(payload)
+        count += 1
+        assert count < 10_000
+    assert await site.listener.next() == "unwritable"
+    return count
+
+
+async def test_a_slow_reader_is_told_of_and_catches_up(site, raw):
+    client = await raw()
+    client.writer.write(client.handshake())
+    count = await stuff(site)
+    await client.response()
+    for _ in range(count):
+        opcode, payload = await client.next_frame()
+        assert (opcode, len(payload)) == (Opcode.TEXT, limits.FRAME_BYTES_MAX)
+    assert await site.listener.next() == "writable"
+    site.listener.connection.send_text(b"news")
+    assert await client.next_frame() == (Opcode.TEXT, b"news")
+
+
+async def test_a_peer_that_never_reads_can_be_closed(site, raw, monkeypatch):
+    monkeypatch.setattr(uvicorn_picows, "CLOSE_WAIT_S", 0.02)
+    client = await raw()
+    client.writer.write(client.handshake())
+    await stuff(site)
+    site.listener.connection.close(4004, "slow_consumer")
+    assert await site.listener.next() == 4004
+
+
+async def test_a_peer_that_closes_and_does_not_read_is_cut(site, raw, monkeypatch):
+    monkeypatch.setattr(uvicorn_picows, "CLOSE_WAIT_S", 0.02)
+    client = await raw()
+    client.writer.write(client.handshake())
+    await stuff(site)
+    client.writer.write(client.frame(Opcode.CLOSE, (1000).to_bytes(2, "big")))
+    assert await site.listener.next() == 1000
+
+
+async def test_pongs_do_not_pile_up_for_a_peer_that_does_not_read(site, raw):
+    client = await raw()
+    client.writer.write(client.handshake())
+    await stuff(site)
+    buffered = site.listener.connection._transport.underlying_transport.get_write_buffer_size
+    before = buffered()
+    client.writer.write(client.frame(Opcode.PING, b"x" * 100) * 1_000)
+    client.text(b"behind the pings")
+    assert await site.listener.next() == b"behind the pings"
+    assert buffered() <= before
+
+
+# --- the server's books ---------------------------------------------------------------------------
+
+
+async def test_the_application_lives_as_long_as_the_connection(site, client):
+    assert (await site.next_seen())["type"] == "websocket.connect"
+    await client.send("a message is not the application's")
+    assert await site.listener.next() == b"a message is not the application's"
+    assert (site.running, len(site.server.server_state.connections)) == (1, 1)
+    assert site.seen.empty()
+    await client.close(4999)
+    last = await site.next_seen()
+    assert (last["type"], last["code"]) == ("websocket.disconnect", 4999)
+    await site.until(lambda: site.running == 0)
+    assert site.seen.empty()
+    assert site.server.server_state.connections == set()
+
+
+async def test_a_server_that_goes_says_so(site, client):
+    site.server.should_exit = True
+    assert await closed(client) == (CloseCode.SERVICE_RESTART, "restart")
+    assert await site.listener.next() == CloseCode.SERVICE_RESTART
+    seen = [await site.next_seen() for _ in range(2)]
+    assert [message["type"] for message in seen] == ["websocket.connect", "websocket.disconnect"]
+    assert seen[1]["code"] == CloseCode.SERVICE_RESTART
+    await site.until(lambda: site.running == 0)
+
+
+async def test_a_server_that_goes_before_the_application_has_accepted(site, raw):
+    site.may_accept.clear()
+    client = await raw()
+    client.writer.write(client.handshake())
+    assert (await site.next_seen())["type"] == "websocket.connect"
+    site.server.should_exit = True
+    assert b" 500 " in await client.response()
+    site.may_accept.set()
+    await site.until(lambda: site.running == 0)
+    assert site.listener.is_quiet
+
+
+async def test_a_peer_that_leaves_before_the_application_has_accepted(site, raw):
+    site.may_accept.clear()
+    client = await raw()
+    client.writer.write(client.handshake())
+    assert (await site.next_seen())["type"] == "websocket.connect"
+    client.writer.transport.abort()
+    await site.until(lambda: not site.server.server_state.connections)
+    site.may_accept.set()
+    await site.until(lambda: site.running == 0)
+    assert site.listener.is_quiet
+
+
+async def test_the_application_may_close(site):
+    site.afterwards = [{"type": "websocket.close", "code": 4006, "reason": "replica_full"}]
+    async with connect(site.url, ping_interval=None) as client:
+        assert await closed(client) == (4006, "replica_full")
+    assert [await site.listener.next() for _ in range(2)] == ["open", 4006]
+
+
+async def test_the_application_may_not_send(site, caplog):
+    site.afterwards = [{"type": "websocket.send", "text": "x"}]
+    async with connect(site.url, ping_interval=None) as client:
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+    assert "the listener's connection sends" in caplog.text
+
+
+async def test_what_the_listener_sends_first_follows_the_handshake(site):
+    site.listener.greeting = b"welcome"
+    async with connect(site.url, ping_interval=None) as client:
+        assert await client.recv() == "welcome"
+
+
+async def test_an_application_that_attaches_nothing_gets_the_servers_own_layer(site):
+    async with connect(site.url.replace("/ws", "/plain"), ping_interval=None) as client:
+        await client.send("x")
+        assert await client.recv() == "x"
+    seen = [(await site.next_seen())["type"] for _ in range(3)]
+    assert seen == ["websocket.connect", "websocket.receive", "websocket.disconnect"]
+    assert site.listener.is_quiet
