@@ -1,0 +1,112 @@
+"""HAProxy's configuration is confined to loopback, and its process to its parent's life."""
+
+import doctest
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+
+from serve_app.embedded import haproxy_wrapper
+from serve_app.embedded.haproxy_wrapper import confine, install
+
+CONFIG = """\
+global
+    stats socket /tmp/admin.sock mode 666 level admin
+frontend prometheus
+    bind :9101
+    mode http
+frontend http_frontend
+    bind 127.0.0.1:8000
+frontend grpc_frontend
+    bind [::]:9000 proto h2
+listen stats
+  bind *:8404
+"""
+
+
+def binds(config):
+    return re.findall(r"^\s*bind (.*)$", config, re.MULTILINE)
+
+
+def test_the_examples_hold():
+    assert doctest.testmod(haproxy_wrapper).failed == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_only_the_front_leaves_loopback_and_only_when_asked(host):
+    confined = confine(CONFIG, 8000, host)
+    assert binds(confined) == [
+        "127.0.0.1:9101",
+        f"{host}:8000",
+        "127.0.0.1:9000 proto h2",
+        "127.0.0.1:8404",
+    ]
+    others = [line for line in CONFIG.splitlines() if "bind" not in line]
+    assert [line for line in confined.splitlines() if "bind" not in line] == others
+
+
+def test_every_bind_of_serves_own_template_is_understood():
+    folder = Path(find_spec("ray").submodule_search_locations[0]) / "serve" / "_private"
+    template = (folder / "haproxy_templates.py").read_text()
+    filled = re.sub(r"\{\{[^}]*port[^}]*\}\}", "9999", template)
+    filled = re.sub(r"\{\{[^}]*host[^}]*\}\}", "0.0.0.0", filled)
+    places = binds(confine(filled, 8000, "127.0.0.1"))
+    assert len(places) >= 3
+    assert all(re.match(r"127\.0\.0\.1:9999\b", place) for place in places), places
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """A program in HAProxy's place that says how it was started."""
+    binary = tmp_path / "real haproxy"
+    binary.write_text('#!/bin/sh\necho $$\nfor a in "$@"; do echo "$a"; done\n')
+    binary.chmod(0o700)
+    return binary
+
+
+def test_the_program_in_haproxys_place_corrects_the_file_and_becomes_haproxy(tmp_path, stand_in):
+    config = tmp_path / "a config.cfg"
+    config.write_text(CONFIG)
+    program = install(tmp_path, stand_in, 8000, "127.0.0.1")
+    arguments = ["-db", "-f", str(config), "-sf", "12 34"]
+    process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True)
+    said, _ = process.communicate(timeout=60)
+    assert said.splitlines() == [str(process.pid), *arguments]
+    assert config.read_text() == confine(CONFIG, 8000, "127.0.0.1")
+
+
+def test_without_a_file_it_is_haproxy_at_once(tmp_path, stand_in):
+    program = install(tmp_path, stand_in, 8000, "127.0.0.1")
+    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[1:] == ["-v"]
+
+
+def test_haproxy_ends_with_the_process_that_started_it(tmp_path):
+    program = install(tmp_path, Path("/bin/sleep"), 8000, "127.0.0.1")
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(f"""\
+                import subprocess, time
+                print(subprocess.Popen([{str(program)!r}, "3600"]).pid, flush=True)
+                time.sleep(3600)
+            """),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with parent:
+        haproxy = psutil.Process(int(parent.stdout.readline()))
+        while haproxy.name() != "sleep":  # it is still the shell, or Python
+            assert haproxy.is_running()
+        os.kill(parent.pid, signal.SIGKILL)
+    while haproxy.is_running() and haproxy.status() != psutil.STATUS_ZOMBIE:
+        pass
