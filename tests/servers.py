@@ -110,7 +110,7 @@ def broker_url():
 def _rabbitmq():
     ports = PortBlock.claim()
     with _run_folder() as run:
-        server = RabbitMQ(run / "rabbitmq", ports.take(3))
+        server = RabbitMQ(run / "rabbitmq", ports.take(RabbitMQ.PORTS))
         try:
             server.start()
             yield server

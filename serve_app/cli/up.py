@@ -12,7 +12,7 @@ import typer
 from serve_app.auth import Tokens
 from serve_app.cli.console import DEFAULT_DATA, DataOption, errors, out
 from serve_app.cli.first_session import FirstSession, first_session
-from serve_app.embedded.stack import EmbeddedStack
+from serve_app.embedded.stack import EmbeddedStack, Profile
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -28,6 +28,9 @@ def up(
         typer.Option(envvar="RAYQUIZ_HTTP_PORT", min=1, max=65535, help="Where people connect."),
     ] = 8000,
     lan: Annotated[bool, typer.Option("--lan", help="Let phones in the same network in.")] = False,
+    profile: Annotated[
+        Profile, typer.Option(help="cluster: RabbitMQ in front of the writers.")
+    ] = Profile.EMBEDDED,
 ) -> None:
     """Start everything on this machine, and stop it again on Ctrl-C."""
     started = time.monotonic()
@@ -35,7 +38,7 @@ def up(
     def progress(what: str) -> None:
         errors.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {what}", highlight=False)
 
-    stack = EmbeddedStack(data, port, lan=lan, progress=progress)
+    stack = EmbeddedStack(data, port, lan=lan, progress=progress, profile=profile)
     _on_signals(_raise_stop)
     try:
         stack.start()

@@ -21,9 +21,9 @@ _DISK_BYTES_MIN = 512 * 1024**2
 class DataFolder:
     """One folder that outlives the runs; one instance at a time uses it.
 
-    Files: ``postgres/`` the database, ``secret`` signs the tokens, ``running.json`` the settings of
-    the instance that runs (absent otherwise), ``logs/`` of the last run, ``run`` a link to the
-    temporary folder of the run, ``lock``.
+    Files: ``postgres/`` the database, ``rabbitmq/`` the broker, ``secret`` signs the tokens,
+    ``running.json`` the settings of the instance that runs (absent otherwise), ``logs/`` of the
+    last run, ``run`` a link to the temporary folder of the run, ``lock``.
 
     Args:
         path: made at need by :meth:`claim`.
@@ -37,6 +37,11 @@ class DataFolder:
     def postgres(self) -> Path:
         """The database's files."""
         return self.path / "postgres"
+
+    @property
+    def rabbitmq(self) -> Path:
+        """The broker's files."""
+        return self.path / "rabbitmq"
 
     @property
     def logs(self) -> Path:

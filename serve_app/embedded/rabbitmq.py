@@ -29,6 +29,9 @@ class RabbitMQ:
         port: where AMQP listens; the two ports behind it are Erlang's own.
     """
 
+    #: Neighbouring ports that one node takes.
+    PORTS = 3
+
     def __init__(self, folder: Path, port: int) -> None:
         self._folder = folder.absolute()
         self._port = port
@@ -75,7 +78,9 @@ class RabbitMQ:
     def _environment(self) -> dict[str, str]:
         return {
             "HOME": str(self._folder),  # of Erlang's cookie
-            "RABBITMQ_NODENAME": f"rayquiz-{self._port}@localhost",
+            # The same at every start, because the queues belong to it; port mappers of different
+            # nodes are different, so that the names of two do not meet.
+            "RABBITMQ_NODENAME": "rayquiz@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
             "RABBITMQ_NODE_PORT": str(self._port),
             "RABBITMQ_DIST_PORT": str(self._port + 1),

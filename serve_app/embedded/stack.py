@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,9 +25,17 @@ from serve_app.embedded.ports import (
     require_free,
 )
 from serve_app.embedded.postgres import Postgres
+from serve_app.embedded.rabbitmq import RabbitMQ
 from serve_app.embedded.ray_environment import ray_environment
 from serve_app.embedded.ray_runtime import RayRuntime
 from serve_app.embedded.valkey import Valkey
+
+
+class Profile(StrEnum):
+    """How answers become durable: by PostgreSQL's commit, or by RabbitMQ's confirm."""
+
+    EMBEDDED = "embedded"
+    CLUSTER = "cluster"
 
 
 class EmbeddedStack:
@@ -42,17 +51,20 @@ class EmbeddedStack:
             this one port leaves loopback.
         progress: told what is being started, in words; from several threads.
         settings: more ``RAYQUIZ_…`` settings by field name, for tests and benchmarks.
+        profile: CLUSTER puts a broker in front of the writers, as a cluster does.
         ray_log_level: how much Ray says on this terminal.
 
     Attributes:
         settings: what the applications read; there after :meth:`start`.
-        postgres, valkey: the servers; there after :meth:`start`.
+        postgres, valkey, rabbitmq: the servers; there after :meth:`start` (the broker in the
+            cluster profile only).
         dashboard_url: Ray's dashboard; there after :meth:`start`.
     """
 
     settings: Settings
     postgres: Postgres
     valkey: Valkey
+    rabbitmq: RabbitMQ | None
     dashboard_url: str
 
     def __init__(
@@ -63,6 +75,7 @@ class EmbeddedStack:
         lan: bool = False,
         progress: Callable[[str], None] = lambda _text: None,
         settings: dict[str, object] | None = None,
+        profile: Profile = Profile.EMBEDDED,
         ray_log_level: str = "ERROR",
     ) -> None:
         self._folder = DataFolder(data)
@@ -70,6 +83,7 @@ class EmbeddedStack:
         self._lan = lan
         self._progress = progress
         self._more = settings or {}
+        self._profile = profile
         self._ray_log_level = ray_log_level
         self._exits = ExitStack()
 
@@ -122,10 +136,14 @@ class EmbeddedStack:
         # environment stands before Ray, whose processes inherit it.
         self.postgres = Postgres(self._folder.postgres, _folder(run, "pg"))
         self.valkey = Valkey(self._folder.logs, _folder(run, "kv"))
+        self.rabbitmq = None
+        if self._profile is Profile.CLUSTER:
+            self.rabbitmq = RabbitMQ(self._folder.rabbitmq, ports.take(RabbitMQ.PORTS))
         public = f"http://{lan_address() if self._lan else 'localhost'}:{port}"
         fields = {
             "database_url": self.postgres.url,
             "redis_url": self.valkey.url,
+            "rabbitmq_url": self.rabbitmq.url if self.rabbitmq is not None else "",
             "secret": self._folder.secret(),
             "public_url": public,
             **self._more,
@@ -147,12 +165,15 @@ class EmbeddedStack:
         )
         self.dashboard_url = runtime.dashboard_url
         # The servers are told when the thread that made them ends: the pool stays until the end.
-        pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="embedded")
+        pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="embedded")
         self._exits.callback(pool.shutdown)
         self._exits.callback(self.valkey.stop)
         self._exits.callback(self.postgres.stop)
         servers = [pool.submit(self._start_postgres), pool.submit(self._start_valkey)]
-        # Wait for both before stopping them, also when Ray fails.
+        if self.rabbitmq is not None:
+            self._exits.callback(self.rabbitmq.stop)
+            servers.append(pool.submit(self._start_rabbitmq, self.rabbitmq))
+        # Wait for all before stopping them, also when Ray fails.
         self._exits.callback(lambda: [server.exception() for server in servers])
         self._exits.callback(runtime.stop)
         self._progress("Ray, Serve and HAProxy")
@@ -169,6 +190,10 @@ class EmbeddedStack:
     def _start_valkey(self) -> None:
         self._progress("Valkey")
         self.valkey.start()
+
+    def _start_rabbitmq(self, server: RabbitMQ) -> None:
+        self._progress("RabbitMQ")
+        server.start()
 
     def _set_environment(self, values: dict[str, str]) -> None:
         before = {name: os.environ.get(name) for name in values}
