@@ -8,6 +8,9 @@ import { CLOSE_CODES } from "./facts.js";
 
 const PING_EVERY_MS = 5000;
 const SILENCE_MS = 12000;
+// Until welcome. Shorter than the server waits for hello, so that a network that stalls in between
+// ends with another try from here, and not with the server's word that nobody spoke.
+const WELCOME_MS = 8000;
 // After a sign of trouble (offline, wake-up) an answer to a ping must come within this.
 const PROBE_MS = 2500;
 const TICK_MS = 1000;
@@ -63,7 +66,6 @@ export class Connection {
 
   #open() {
     clearTimeout(this.#retryTimer);
-    this.#retryTimer = 0;
     const now = performance.now();
     this.#heardAt = this.#pingedAt = this.#tickedAt = now;
     const scheme = location.protocol === "https:" ? "wss" : "ws";
@@ -121,7 +123,7 @@ export class Connection {
     if (held) {
       // The browser held our timers back (a hidden tab, sleep): silence means nothing yet.
       this.#probe();
-    } else if (now - this.#heardAt > SILENCE_MS) {
+    } else if (now - this.#heardAt > (this.#state === "live" ? SILENCE_MS : WELCOME_MS)) {
       this.#closed(0);
     } else if (now - this.#pingedAt >= PING_EVERY_MS) {
       this.#ping();
@@ -139,10 +141,15 @@ export class Connection {
     this.#ping();
   }
 
-  // Something says that the network may be back: do not wait for the timer.
+  // Something says that the network may be back: wait neither for the timer nor for a socket that
+  // was opened while it was away.
   #hurry() {
-    if (this.#retryTimer) this.#open();
-    else this.#probe();
+    if (this.#state === "cut") {
+      this.#drop();
+      this.#open();
+    } else {
+      this.#probe();
+    }
   }
 
   #setState(state, ended = null) {

@@ -7,10 +7,15 @@ export const TYPED_CHARS_MAX = 200;
 export const QUIZ_BYTES_MAX = 4194304;
 export const EXTEND_MS = 10000;
 
-// Websocket close codes. Where `reconnect` is false the text is the last word on the page.
-// hello_expected: these pages say hello at once, so it can only mean that the network stalled.
+// Websocket close codes. Where `reconnect` is false the text is the last word on the page, unless the
+// person presses `again`.
 export const CLOSE_CODES = {
-  4000: { name: "hello_expected", reconnect: true, text: "" },
+  4000: {
+    name: "hello_expected",
+    reconnect: false,
+    text: "The connection could not be made in time.",
+    again: "Try again",
+  },
   4001: {
     name: "unauthorized",
     reconnect: false,
@@ -22,13 +27,15 @@ export const CLOSE_CODES = {
   4005: {
     name: "too_many_faults",
     reconnect: false,
-    text: "The server closed the connection. Reload the page to come back.",
+    text: "The server closed the connection.",
+    again: "Come back",
   },
   4006: { name: "replica_full", reconnect: true, text: "" },
   4007: {
     name: "replaced",
     reconnect: false,
     text: "You are playing in another tab or on another device now.",
+    again: "Play here",
   },
   1012: { name: "restart", reconnect: true, text: "" },
 };

@@ -21,6 +21,7 @@ export class Session {
     question: null, // self-paced play: the question that was asked for
     sending: [], // keys in the outbox
     fault: null, // the last error that belongs to no answer
+    isWithoutResult: false, // whoever joins after the close has none, and waits for none
     isOutdated: false,
   };
 
@@ -101,12 +102,11 @@ export class Session {
   }
 
   #receive(message) {
-    if (message.now_ms !== undefined && message.type !== "welcome") this.clock.observe(message.now_ms);
     switch (message.type) {
       case "welcome":
         return this.#welcome(message);
       case "snapshot":
-        return this.#set({ view: message.view });
+        return this.#snapshot(message);
       case "delta":
         return this.#delta(message);
       case "receipt":
@@ -129,6 +129,8 @@ export class Session {
     const you = message.you ?? null;
     const patch = { view, you, isOutdated: message.protocol !== PROTOCOL_VERSION };
     if (you) {
+      const hasClosed = view.phase === "question_closed" || view.phase === "scoreboard";
+      patch.isWithoutResult = hasClosed && you.result?.opening_no !== view.opening_no;
       const next = you.next_opening ?? 0;
       this.#countedUpTo = next ? next - 1 : view.question_count;
       if (you.receipt) {
@@ -142,7 +144,14 @@ export class Session {
     this.#pump();
   }
 
-  #delta({ epoch, version, changes }) {
+  #snapshot({ now_ms: nowMs, view }) {
+    // An actor that came back may do so on another machine, with another clock.
+    if (view.epoch !== this.state.view.epoch) this.clock.reset();
+    this.clock.observe(nowMs);
+    this.#show(view);
+  }
+
+  #delta({ epoch, version, now_ms: nowMs, changes }) {
     const { view } = this.state;
     if (epoch === view.epoch && version <= view.version) return;
     if (epoch !== view.epoch || version !== view.version + 1) {
@@ -150,24 +159,24 @@ export class Session {
       this.#connection.restart();
       return;
     }
-    const patch = { view: { ...view, version, ...changes } };
-    const { you } = this.state;
-    if (you && changes.phase === "self_paced_open") {
+    this.clock.observe(nowMs);
+    this.#show({ ...view, version, ...changes });
+  }
+
+  // Take the next view, and what follows from it for one's own place.
+  #show(view) {
+    const { view: before, you } = this.state;
+    const hasMoved = view.phase !== before.phase || view.opening_no !== before.opening_no;
+    const patch = { view };
+    if (hasMoved) patch.isWithoutResult = false;
+    if (you && hasMoved && view.phase === "self_paced_open") {
       this.#countedUpTo = 0;
       patch.you = { ...you, next_opening: 1 };
     }
     this.#set(patch);
-    if (this.#isMissing(changes)) this.#connection.restart();
     // Self-paced play tells no results: the final rank comes with a new hello.
-    if (you && view.phase === "self_paced_open" && changes.phase) this.#connection.restart();
-  }
-
-  // Whether a roster that names everybody leaves this participant out: the host has removed it, and
-  // a new hello is told so.
-  #isMissing({ roster }) {
-    const { you, view } = this.state;
-    if (!you || !roster || roster.length < view.participants_count) return false;
-    return !roster.some((person) => person.participant_id === you.participant_id);
+    const hasEnded = hasMoved && before.phase === "self_paced_open";
+    if (you && (hasEnded || isMissing(you, view))) this.#connection.restart();
   }
 
   #receipt(receipt) {
@@ -236,4 +245,11 @@ export class Session {
     this.state = { ...this.state, ...patch, sending: this.#outbox.keys() };
     for (const listener of this.#listeners) listener(this.state);
   }
+}
+
+// Whether a roster that names everybody leaves this participant out: the host has removed it, and a
+// new hello is told so.
+function isMissing(you, { roster, participants_count: count }) {
+  if (roster.length < count) return false;
+  return !roster.some((person) => person.participant_id === you.participant_id);
 }

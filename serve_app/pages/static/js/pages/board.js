@@ -1,6 +1,6 @@
 // The big screen: nobody touches it, everybody reads it from afar.
 
-import { html, render, useEffect, useMemo, useState } from "../../vendor/preact-htm.js";
+import { html, render, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
 import { callUntilAnswered } from "../lib/api.js";
 import { announce, useSession } from "../lib/hooks.js";
 import { claimsOf, tokenOfFragment } from "../lib/keys.js";
@@ -9,7 +9,7 @@ import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
 import { Brand, joinAddress } from "../parts/brand.js";
 import { JoinCard, Roster } from "../parts/lobby.js";
 import { Podium } from "../parts/podium.js";
-import { QuestionStage } from "../parts/question.js";
+import { QuestionStage, rightAnswers } from "../parts/question.js";
 import { Scoreboard } from "../parts/scoreboard.js";
 
 // Above so many players the names get more of the screen.
@@ -35,9 +35,7 @@ function Watching({ token }) {
   useEffect(() => session.start(), [session]);
   const state = useSession(session);
   const { view } = state;
-  useEffect(() => {
-    if (view?.phase === "preview") announce(view.question.text);
-  }, [view?.phase, view?.opening_no]);
+  useAnnouncements(view);
   if (!canShow(state)) return html`<${NoView} session=${session} state=${state} />`;
   const { pin = "" } = claimsOf(token);
   return html`
@@ -45,6 +43,19 @@ function Watching({ token }) {
     <header class="board-head"><${Brand} /><span class="board-title" dir="auto">${view.title}</span></header>
     <main class="board-main phase-${view.phase}"><${BoardPhase} view=${view} clock=${session.clock} pin=${pin} /></main>
     <${Foot} view=${view} pin=${pin} />`;
+}
+
+// For those who follow the big screen on a device of their own.
+function useAnnouncements(view) {
+  const told = useRef(0);
+  useEffect(() => {
+    if (view?.phase === "preview" || view?.phase === "question_open") {
+      announce(told.current === view.opening_no ? "Answers are open" : view.question.text);
+      told.current = view.opening_no;
+    } else if (view?.phase === "question_closed") {
+      announce(`The right answer: ${rightAnswers(view).join(", ")}`);
+    }
+  }, [view?.phase, view?.opening_no]);
 }
 
 function BoardPhase({ view, clock, pin }) {

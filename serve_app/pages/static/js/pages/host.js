@@ -82,7 +82,7 @@ function HostPhase({ view, clock, pin, sessionId, token, onRemove }) {
           <h1>${PHASE_NAMES[view.phase]}</h1>
           <${Scoreboard} key=${view.opening_no} rows=${view.scoreboard} opening=${view.opening_no} />
         </section>
-        <div class="host-side">${view.phase === "self_paced_open" && html`<p>PIN <b>${pin}</b></p>`}${players}</div>`;
+        <div class="host-side">${players}</div>`;
     case "finished":
       return html`<${Podium} rows=${view.scoreboard} title=${view.title} />
         <${ResultsDownload} sessionId=${sessionId} token=${token} />`;

@@ -1,6 +1,6 @@
 // A participant: name, lobby, question, answer, result, final place. Phone first.
 
-import { html, render, useEffect, useMemo, useState } from "../../vendor/preact-htm.js";
+import { html, render, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
 import { callUntilAnswered } from "../lib/api.js";
 import { announce, useFocusOn, useSession } from "../lib/hooks.js";
 import { keepPlace, placeOf } from "../lib/place.js";
@@ -10,9 +10,9 @@ import { AnswerPad } from "../parts/answer.js";
 import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
 import { Bar, OpensIn } from "../parts/countdown.js";
 import { JoinForm } from "../parts/join.js";
-import { questionNote } from "../parts/question.js";
+import { questionNote, QuestionText } from "../parts/question.js";
 import { SelfPaced } from "../parts/selfpaced.js";
-import { FinalPlace, ResultCard } from "../parts/standing.js";
+import { FinalPlace, ResultCard, Standing } from "../parts/standing.js";
 
 // The server sends a result right behind the close; when it does not, ask where one stands.
 const RESULT_WAIT_MS = 3000;
@@ -62,20 +62,21 @@ function Playing({ place }) {
 }
 
 function PlayPhase({ session, state }) {
-  const { view, you, refusals } = state;
+  const { view, you, refusals, isWithoutResult } = state;
   const { phase, question, opening_no: opening } = view;
   const result = you.result?.opening_no === opening ? you.result : null;
   const heading = useFocusOn(`${phase}:${opening}:${Boolean(result)}`);
-  const lacksResult = phase === "question_closed" && !result;
+  const lacksResult = (phase === "question_closed" || phase === "scoreboard") && !result;
   useEffect(() => {
     if (!lacksResult) return undefined;
     const timer = setTimeout(() => session.sayHelloAgain(), RESULT_WAIT_MS);
     return () => clearTimeout(timer);
   }, [lacksResult, opening]);
+  const told = useRef(0);
   useEffect(() => {
-    if (phase === "preview" || (phase === "question_open" && question.opened_ms)) {
-      announce(phase === "preview" ? question.text : "Answers are open");
-    }
+    if (phase !== "preview" && phase !== "question_open") return;
+    announce(told.current === opening ? "Answers are open" : question.text);
+    told.current = opening;
   }, [phase, opening]);
 
   switch (phase) {
@@ -90,20 +91,23 @@ function PlayPhase({ session, state }) {
     case "preview":
       return html`<section class="answering preview">
         <p class="eyebrow">${questionNote(view, question)}</p>
-        <h1 class="play-question" dir="auto" ref=${heading} tabindex="-1">${question.text}</h1>
+        <${QuestionText} text=${question.text} heading=${heading} />
         <${OpensIn} clock=${session.clock} question=${question} />
       </section>`;
     case "question_open":
       return html`<section class="answering">
         <${Bar} clock=${session.clock} question=${question} />
         <p class="eyebrow">${questionNote(view, question)}</p>
-        <h1 class="play-question" dir="auto" ref=${heading} tabindex="-1">${question.text}</h1>
+        <${QuestionText} text=${question.text} heading=${question.kind === "typed" ? null : heading} />
         <${AnswerPad} key=${opening} session=${session} question=${question} />
       </section>`;
     case "question_closed":
     case "scoreboard":
-      if (!result) return html`<section class="waiting"><h1>Time’s up</h1><p>Counting the answers…</p></section>`;
-      return html`<${ResultCard} key=${opening} view=${view} result=${result} refusal=${refusals[opening]} heading=${heading} />`;
+      if (result) {
+        return html`<${ResultCard} key=${opening} view=${view} result=${result} refusal=${refusals[opening]} heading=${heading} />`;
+      }
+      if (isWithoutResult) return html`<${JustJoined} view=${view} you=${you} />`;
+      return html`<section class="waiting"><h1>Time’s up</h1><p>Counting the answers…</p></section>`;
     case "self_paced_open":
       return html`<${SelfPaced} session=${session} state=${state} />`;
     case "finished":
@@ -111,6 +115,16 @@ function PlayPhase({ session, state }) {
     default:
       return html`<section class="waiting"><h1 ref=${heading} tabindex="-1">The host has ended this quiz</h1><p><a href="/">To the start</a></p></section>`;
   }
+}
+
+// For whoever came after the close.
+function JustJoined({ view, you }) {
+  const isLast = view.question.question_index + 1 >= view.question_count;
+  return html`<section class="waiting">
+    <h1>You’re in!</h1>
+    <p>${isLast ? "The last question has just closed." : "You play from the next question on."}</p>
+    <${Standing} rank=${you.rank} points=${you.points ?? 0} count=${view.participants_count} />
+  </section>`;
 }
 
 const pin = new URLSearchParams(location.search).get("pin") ?? "";

@@ -1,6 +1,6 @@
 // Answering: buttons, toggles or a field, and what became of the answer.
 
-import { html, useState } from "../../vendor/preact-htm.js";
+import { html, useEffect, useRef, useState } from "../../vendor/preact-htm.js";
 import { ERROR_TEXTS, TYPED_CHARS_MAX } from "../lib/facts.js";
 import { plural } from "../lib/words.js";
 import { CHOICES, ChoiceMark } from "./shapes.js";
@@ -52,6 +52,8 @@ function ChoiceAnswer({ session, question, isOpen, answered }) {
 
 function TypedAnswer({ session, opening, isOpen, answered }) {
   const [text, setText] = useState("");
+  const field = useRef(null);
+  useEffect(() => field.current?.focus({ preventScroll: true }), []);
   const submit = (event) => {
     event.preventDefault();
     if (text.trim()) session.answer(opening, { text: text.trim() });
@@ -59,7 +61,7 @@ function TypedAnswer({ session, opening, isOpen, answered }) {
   if (!isOpen) return html`<p class="typed-answer" dir="auto">${answered?.text}</p>`;
   return html`<form class="typed-form" onSubmit=${submit}>
     <label for="typed">Your answer</label>
-    <input id="typed" class="text-input" dir="auto" autocomplete="off" autocapitalize="off" spellcheck=${false} autofocus
+    <input id="typed" class="text-input" dir="auto" autocomplete="off" autocapitalize="off" spellcheck=${false} ref=${field}
       maxlength=${TYPED_CHARS_MAX} value=${text} onInput=${(event) => setText(event.target.value)} />
     <button class="button primary wide" type="submit" aria-disabled=${!text.trim()}>Send</button>
   </form>`;

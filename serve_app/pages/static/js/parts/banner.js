@@ -30,8 +30,8 @@ export function NoView({ session, state }) {
   }
   return html`<main class="center-page">
     <h1>${state.ended.text}</h1>
-    ${state.ended.name === "replaced" &&
-    html`<button class="button" onClick=${() => session.sayHelloAgain()}>Play here</button>`}
+    ${state.ended.again &&
+    html`<button class="button primary" onClick=${() => session.sayHelloAgain()}>${state.ended.again}</button>`}
     <p><a href="/">To the start</a></p>
   </main>`;
 }

@@ -34,15 +34,20 @@ export function Controls({ session, state }) {
   const action = mainAction(view);
   const isMoving = state.sending.length > 0;
   const moveOn = () => action && session.move(action.step);
+  // The second click of a double click was meant for the phase that the first one has ended.
+  const press = (event) => event.detail < 2 && moveOn();
   useNextKeys(`${view.phase}:${view.opening_no}`, moveOn);
   const isOver = view.phase === "finished" || view.phase === "cancelled";
   if (isOver) return null;
   return html`<footer class="controls">
-    <p class="controls-note" role="status">${isMoving ? "Sending…" : fault ? ERROR_TEXTS[fault.code] ?? fault.detail : action && html`<span class="key-hint">Space, Enter or → moves on</span>`}</p>
+    <div class="controls-left">
+      <p class="controls-note" role="status">${isMoving ? "Sending…" : fault && (ERROR_TEXTS[fault.code] ?? fault.detail)}</p>
+      ${action && !isMoving && !fault && html`<p class="key-hint">Space, Enter or → moves on</p>`}
+    </div>
     <button class="button quiet-button" onClick=${() => setAsks(true)}>End…</button>
     ${view.phase === "question_open" &&
     html`<button class="button" onClick=${() => session.move("extend", { extra_ms: EXTEND_MS })}>+${EXTEND_MS / 1000} s</button>`}
-    ${action && html`<button class="button primary main-action" aria-busy=${isMoving} onClick=${moveOn}>${action.label}</button>`}
+    ${action && html`<button class="button primary main-action" aria-busy=${isMoving} onClick=${press}>${action.label}</button>`}
     ${asks && html`<${EndDialog} session=${session} phase=${view.phase} onClose=${() => setAsks(false)} />`}
   </footer>`;
 }

@@ -1,4 +1,4 @@
-// Bringing a quiz in from a file, and saying item by item what was left out.
+// Bringing a quiz in from a file, and saying item by item what was left out or changed.
 
 import { html, useState } from "../../vendor/preact-htm.js";
 import { call } from "../lib/api.js";
@@ -55,12 +55,19 @@ export function Importer({ token, onImported }) {
 }
 
 function Report({ report }) {
-  const { skipped } = report;
+  const { skipped, warnings } = report;
   return html`<div class="import-report" role="status">
     <p><strong dir="auto">${report.title}</strong>: ${plural(report.question_count, "question")} imported${skipped.length > 0 && `, ${plural(skipped.length, "item")} left out`}.</p>
-    ${skipped.length > 0 && html`<div class="skipped" tabindex="0" aria-label="Left out"><table>
-      <thead><tr><th>Line</th><th>Why</th><th>Item</th></tr></thead>
-      <tbody>${skipped.map((item, index) => html`<tr key=${index}><td>${item.line}</td><td>${item.reason}</td><td dir="auto">${item.item}</td></tr>`)}</tbody>
-    </table></div>`}
+    <${Notes} title="Left out" notes=${skipped} />
+    <${Notes} title="Imported with a change" notes=${warnings} />
   </div>`;
+}
+
+function Notes({ title, notes }) {
+  if (notes.length === 0) return null;
+  return html`<div class="notes" tabindex="0" role="region" aria-label=${title}><table>
+    <caption>${title}</caption>
+    <thead><tr><th>Line</th><th>Why</th><th>Item</th></tr></thead>
+    <tbody>${notes.map((note, index) => html`<tr key=${index}><td>${note.line}</td><td>${note.reason}</td><td dir="auto">${note.item}</td></tr>`)}</tbody>
+  </table></div>`;
 }

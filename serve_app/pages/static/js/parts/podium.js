@@ -1,7 +1,7 @@
 // The end: third, second, first. Equal ranks share one step.
 
 import { html, useEffect, useState } from "../../vendor/preact-htm.js";
-import { usePrefersStill } from "../lib/hooks.js";
+import { useFit, usePrefersStill } from "../lib/hooks.js";
 import { number } from "../lib/words.js";
 import { Confetti } from "./confetti.js";
 
@@ -25,11 +25,12 @@ export function Podium({ rows, title }) {
   const steps = stepsOf(rows);
   const order = [...steps.keys()].sort((a, b) => b - a);
   const shown = useReveal(order.length);
+  const fit = useFit([rows]);
   const rest = rows.filter((row) => row.rank > STEPS);
   if (rows.length === 0) {
     return html`<section class="podium-stage"><h1>Nobody played</h1></section>`;
   }
-  return html`<section class="podium-stage">
+  return html`<section class="podium-stage" ref=${fit}>
     <p class="eyebrow">Final result</p>
     <h1 class="podium-title" dir="auto">${title}</h1>
     <ol class="podium steps-${order.length}">

@@ -4,7 +4,7 @@ import { html } from "../../vendor/preact-htm.js";
 import { useFit } from "../lib/hooks.js";
 import { plural } from "../lib/words.js";
 import { OpensIn, Ring } from "./countdown.js";
-import { ChoiceMark } from "./shapes.js";
+import { CHOICES, ChoiceMark } from "./shapes.js";
 
 const POINTS = { normal: "", double: "double points", none: "no points" };
 const HINTS = { multiple: "choose all that are right", typed: "type the answer", true_false: "true or false" };
@@ -12,6 +12,21 @@ const HINTS = { multiple: "choose all that are right", typed: "type the answer",
 export function questionNote(view, question) {
   const number = `Question ${question.question_index + 1} of ${view.question_count}`;
   return [number, HINTS[question.kind], POINTS[question.points]].filter(Boolean).join(" · ");
+}
+
+// What a closed question wanted to hear: every right choice, or one spelling of the right text.
+export function rightAnswers({ question, reveal }) {
+  if (question.kind === "typed") return reveal.accepted.slice(0, 1);
+  return reveal.correct.map((index) => `${CHOICES[index].letter}: ${question.choices[index]}`);
+}
+
+// Longer texts get smaller letters on a phone.
+const LONG_CHARS = 140;
+
+// The question on a participant's own screen. `heading` moves the focus there; a typed question has
+// none, because the focus belongs to its field.
+export function QuestionText({ text, heading }) {
+  return html`<h1 class="play-question ${text.length > LONG_CHARS ? "long" : ""}" dir="auto" ref=${heading} tabindex="-1">${text}</h1>`;
 }
 
 export function QuestionStage({ view, clock }) {
@@ -42,7 +57,7 @@ function Choices({ question, reveal }) {
       const count = reveal?.distribution[index] ?? 0;
       const mark = reveal ? (isRight ? "is-right" : "is-wrong") : "";
       return html`<li key=${index} class="choice c${index} ${mark}">
-        ${reveal && html`<span class="fill" style=${{ "--share": count / most }}></span>`}
+        ${reveal && html`<${Meter} share=${count / most} />`}
         <${ChoiceMark} index=${index} />
         <span class="choice-text" dir="auto">${text}</span>
         ${reveal && html`<span class="tally">
@@ -54,11 +69,15 @@ function Choices({ question, reveal }) {
   </ul>`;
 }
 
+function Meter({ share }) {
+  return html`<span class="meter"><span class="fill" style=${{ "--share": share }}></span></span>`;
+}
+
 function TypedReveal({ reveal }) {
   const [right, wrong] = reveal.distribution;
   const most = Math.max(1, right, wrong);
   const bar = (name, text, count) => html`<li class="typed-row ${name}">
-    <span class="fill" style=${{ "--share": count / most }}></span>
+    <${Meter} share=${count / most} />
     <span class="choice-text">${text}</span><b>${count}</b>
   </li>`;
   return html`<div class="typed-reveal">

@@ -6,26 +6,28 @@ import { number } from "../lib/words.js";
 
 const WAIT_MS = 700;
 const MOVE_MS = 900;
+// Few rows get larger letters on a projector, but not without end.
+const ROWS_MIN = 5;
 
-export function Scoreboard({ rows, opening, me = 0 }) {
+export function Scoreboard({ rows, opening }) {
   const list = useRef(null);
   const still = usePrefersStill();
   const moved = useMoved(opening, still);
   useLayoutEffect(() => {
     if (!still) playMoves(list.current, rows);
   }, [opening]);
-  return html`<ol class="scoreboard ${moved ? "moved" : ""}" ref=${list}>
-    ${rows.map((row) => html`<${Row} key=${row.participant_id} row=${row} isMe=${row.participant_id === me} moved=${moved} />`)}
+  return html`<ol class="scoreboard ${moved ? "moved" : ""}" style=${{ "--rows": Math.max(ROWS_MIN, rows.length) }} ref=${list}>
+    ${rows.map((row) => html`<${Row} key=${row.participant_id} row=${row} moved=${moved} />`)}
   </ol>`;
 }
 
-function Row({ row, isMe, moved }) {
+function Row({ row, moved }) {
   const climbed = row.rank_before ? row.rank_before - row.rank : 0;
   const points = moved ? row.points : row.points - row.gained;
-  return html`<li class="score-row ${row.rank === 1 ? "first" : ""} ${isMe ? "me" : ""}" value=${row.rank}>
+  return html`<li class="score-row ${row.rank === 1 ? "first" : ""}" value=${row.rank}>
     <span class="rank">${row.rank}</span>
     <bdi class="nickname">${row.nickname}</bdi>
-    ${row.gained > 0 && html`<span class="gained">+${row.gained}</span>`}
+    ${row.gained > 0 && html`<span class="gained">+${number(row.gained)}</span>`}
     ${climbed > 0 && html`<span class="climbed" aria-label="${climbed} up">▲ ${climbed}</span>`}
     <${CountUp} value=${points} />
   </li>`;

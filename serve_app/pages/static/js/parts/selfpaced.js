@@ -4,7 +4,7 @@ import { html, useEffect, useState } from "../../vendor/preact-htm.js";
 import { announce, useFocusOn } from "../lib/hooks.js";
 import { plural } from "../lib/words.js";
 import { AnswerPad } from "./answer.js";
-import { questionNote } from "./question.js";
+import { questionNote, QuestionText } from "./question.js";
 
 export function SelfPaced({ session, state }) {
   const { view, you, question, receipts } = state;
@@ -23,7 +23,7 @@ export function SelfPaced({ session, state }) {
   if (!opening) {
     return html`<section class="waiting">
       <h1 ref=${heading} tabindex="-1">All done!</h1>
-      <p>You have answered every question and stand at <strong>${plural(you.points, "point")}</strong>.</p>
+      <p>You have answered every question and stand at <strong>${plural(you.points ?? 0, "point")}</strong>.</p>
       <p class="quiet">The final places come when the host ends the quiz.</p>
     </section>`;
   }
@@ -32,7 +32,7 @@ export function SelfPaced({ session, state }) {
   const isSettled = receipt || session.answerState(opening) === "refused";
   return html`<section class="answering">
     <p class="eyebrow">${questionNote(view, question)}</p>
-    <h1 class="play-question" dir="auto" ref=${heading} tabindex="-1">${question.text}</h1>
+    <${QuestionText} text=${question.text} heading=${question.kind === "typed" ? null : heading} />
     <${AnswerPad} key=${opening} session=${session} question=${question} />
     ${isSettled && html`<button class="button primary wide go-on" onClick=${() => setOpening(receipt ? next : after(view, opening))}>
       ${opening < view.question_count ? "Next question" : "Finish"}

@@ -4,7 +4,7 @@ import { html, useEffect } from "../../vendor/preact-htm.js";
 import { ERROR_TEXTS } from "../lib/facts.js";
 import { announce } from "../lib/hooks.js";
 import { number, ordinal, plural } from "../lib/words.js";
-import { CHOICES } from "./shapes.js";
+import { rightAnswers } from "./question.js";
 
 function verdictOf(result, refusal) {
   if (result.correct) return { name: "right", mark: "✓", text: "Right!" };
@@ -17,7 +17,8 @@ export function ResultCard({ view, result, refusal, heading }) {
   const verdict = verdictOf(result, refusal);
   const gained = result.gained ? `+${number(result.gained)}` : "";
   useEffect(() => {
-    announce(`${verdict.text}. ${gained} points. You are ${ordinal(result.rank)} with ${result.points} points.`);
+    const won = gained && `${gained} points. `;
+    announce(`${verdict.text} ${won}You are ${ordinal(result.rank)} with ${plural(result.points, "point")}.`);
   }, [result.opening_no]);
   return html`<section class="result ${verdict.name}">
     <span class="verdict-mark" aria-hidden="true">${verdict.mark}</span>
@@ -32,11 +33,7 @@ export function ResultCard({ view, result, refusal, heading }) {
 }
 
 function RightAnswer({ view }) {
-  const { question, reveal } = view;
-  const texts = question.kind === "typed"
-    ? reveal.accepted.slice(0, 1)
-    : reveal.correct.map((index) => `${CHOICES[index].letter}: ${question.choices[index]}`);
-  return html`<p class="result-note">The right answer: ${texts.map((text) => html`<strong dir="auto">${text}</strong> `)}</p>`;
+  return html`<p class="result-note">The right answer: ${rightAnswers(view).map((text) => html`<strong dir="auto">${text}</strong> `)}</p>`;
 }
 
 export function Standing({ rank, points, count, ahead }) {
@@ -50,9 +47,11 @@ export function Standing({ rank, points, count, ahead }) {
 export function FinalPlace({ view, you, heading }) {
   const row = view.scoreboard.find((other) => other.participant_id === you.participant_id);
   const rank = row?.rank ?? you.rank;
-  const points = row?.points ?? you.points;
+  const points = row?.points ?? you.points ?? 0;
   const words = { 1: "You won!", 2: "Second place!", 3: "Third place!" };
-  useEffect(() => announce(`The quiz is over. You are ${ordinal(rank)} with ${points} points.`), []);
+  useEffect(() => {
+    announce(`The quiz is over. You are ${ordinal(rank)} with ${plural(points, "point")}.`);
+  }, [rank, points]);
   return html`<section class="result final ${rank <= 3 ? "on-podium" : ""}">
     <span class="verdict-mark" aria-hidden="true">${rank}</span>
     <h1 ref=${heading} tabindex="-1">${words[rank] ?? "Well played!"}</h1>
