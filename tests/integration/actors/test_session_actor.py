@@ -1,0 +1,213 @@
+"""The actor without Ray: its life from blank to gone, on the real database and channel."""
+
+import asyncio
+
+import pytest
+
+from actors import session_actor as module
+from actors.postgres import create_pool
+from actors.session_actor import SessionActor
+from actors.settings import Settings
+from actors.sql import queries
+from engine import limits
+from engine.model import SessionSettings
+from engine.phases import Phase, Step
+from engine.testing.driver import PLAIN
+from engine.wire import (
+    AnswerItem,
+    DoneReply,
+    FaultReply,
+    JoinedReply,
+    JoinItem,
+    MoveItem,
+    ReceiptReply,
+    decode_batch_answer,
+    decode_snapshot,
+    encode_pack,
+)
+
+
+@pytest.fixture
+async def make_actor(database_url, redis_url, monkeypatch):
+    """A factory of actors of a name; leaving the process is noted in ``make_actor.left``."""
+    actors = []
+
+    def make(name):
+        actors.append(SessionActor(name))
+        return actors[-1]
+
+    def use(url):
+        settings = Settings(
+            database_url=url,
+            redis_url=redis_url,
+            secret="a-secret-of-at-least-32-characters",
+            public_url="http://localhost",
+        )
+        for variable, value in settings.to_env().items():
+            monkeypatch.setenv(variable, value)
+
+    make.left = []
+    make.use = use
+    use(database_url)
+    monkeypatch.setattr(module.os, "_exit", make.left.append)
+    yield make
+    for actor in actors:
+        for task in actor._tasks:
+            task.cancel()
+        await asyncio.gather(*actor._tasks, return_exceptions=True)
+        if actor._host is not None:
+            await actor._host.close()
+        if actor._connection is not None:
+            await actor._connection.close()
+
+
+async def ask(actor, *items):
+    answer = decode_batch_answer(await actor.submit(encode_pack(items)))
+    return answer.epoch, answer.replies
+
+
+async def play(actor, *steps, opening_no=0):
+    """Send the host's commands from the lobby on; Mia (1) joins before."""
+    _, [joined] = await ask(actor, JoinItem("key-of-mia", "Mia"))
+    assert joined == JoinedReply(1, "Mia")
+    phase = Phase.LOBBY
+    for step in steps:
+        command = MoveItem(step, phase, opening_no, f"command-{step}", 0, 0)
+        _, [done] = await ask(actor, command)
+        assert isinstance(done, DoneReply), done
+        phase, opening_no = done.phase, done.opening_no
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110 - an actor is asked, it tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_a_blank_actor_says_retry_and_finds_its_session_when_it_is_asked_again(
+    pool, make_session, make_actor
+):
+    session = await make_session(pool)
+    await pool.execute("UPDATE sessions SET actor_name = NULL")
+    actor = make_actor(session.actor_name)
+    assert await actor.open() is False
+    assert "phase" not in await actor.ping()
+    epoch, [reply] = await ask(actor, JoinItem("key-of-mia", "Mia"))
+    assert (epoch, reply.code, reply.retryable) == (0, "retry", True)
+    assert await actor.snapshot() == b""
+    assert await actor.scoreboard(0, 10) == await actor.people() == []
+    await pool.fetch(queries["assign_actor"], session.session_id, session.actor_name, None)
+    epoch, [reply] = await ask(actor, JoinItem("key-of-mia", "Mia"))
+    assert (epoch, reply) == (1, JoinedReply(1, "Mia"))
+    assert await actor.open() is True
+    ping = await actor.ping()
+    assert (ping["phase"], ping["leaving"]) == ("lobby", 0)
+
+
+async def test_an_actor_that_comes_back_goes_on_and_the_one_before_it_leaves(
+    pool, make_session, make_actor
+):
+    session = await make_session(pool, settings=PLAIN)
+    first = make_actor(session.actor_name)
+    await play(first, Step.START)
+    _, [receipt] = await ask(first, AnswerItem(1, 1, 0b10, "", -1))
+    assert isinstance(receipt, ReceiptReply)
+    second = make_actor(session.actor_name)
+    assert await second.open()
+    epoch, [again] = await ask(second, AnswerItem(1, 1, 0b01, "", -1))
+    assert (epoch, again) == (2, receipt)
+    view = decode_snapshot(await second.snapshot()).view
+    assert (view.epoch, view.phase, view.answers_count) == (2, Phase.QUESTION_OPEN, 1)
+    assert await second.people() == [(1, "Mia")]
+    assert make_actor.left == []
+    epoch, [refused] = await ask(first, JoinItem("key-of-ben", "Ben"))
+    assert (epoch, refused.code) == (1, "retry")
+    assert make_actor.left == [1]
+    assert await pool.fetchval("SELECT count(*) FROM participants") == 1
+
+
+async def test_an_actor_that_is_born_while_the_database_is_away_waits_for_it(
+    own_postgres, make_session, make_actor
+):
+    pool = await create_pool(own_postgres.url, size_max=1)
+    session = await make_session(pool)
+    await pool.close()
+    make_actor.use(own_postgres.url)
+    await asyncio.to_thread(own_postgres.stop)
+    actor = make_actor(session.actor_name)
+    assert (await actor.ping())["leaving"] == 0
+    await asyncio.to_thread(own_postgres.start)
+    assert await actor.open()
+    assert (await actor.ping())["epoch"] == 1
+
+
+async def test_a_take_over_that_takes_long_is_not_begun_anew_by_everybody_who_asks(
+    pool, make_session, make_actor, monkeypatch
+):
+    session = await make_session(pool)
+    await pool.execute("UPDATE sessions SET actor_name = NULL")
+    actor = make_actor(session.actor_name)
+    assert await actor.open() is False
+    await pool.fetch(queries["assign_actor"], session.session_id, session.actor_name, None)
+    may_fold, begun = asyncio.Event(), 0
+    take_over = module.take_over
+
+    async def slow(*args):
+        nonlocal begun
+        begun += 1
+        found = await take_over(*args)
+        await may_fold.wait()
+        return found
+
+    monkeypatch.setattr(module, "take_over", slow)
+    monkeypatch.setattr(limits, "CONFIRM_WAIT_MS", 20)
+    for _ in range(3):
+        _, [reply] = await ask(actor, JoinItem("key-of-mia", "Mia"))
+        assert isinstance(reply, FaultReply)
+    monkeypatch.undo()
+    may_fold.set()
+    epoch, [reply] = await ask(actor, JoinItem("key-of-mia", "Mia"))
+    assert (epoch, begun) == (1, 1)
+    assert reply == JoinedReply(1, "Mia")
+
+
+async def test_when_the_quiz_is_over_the_actor_lingers_and_leaves_and_the_pin_is_free(
+    pool, make_session, make_actor, monkeypatch
+):
+    session = await make_session(pool, settings=PLAIN)
+    pin = await pool.fetchval("SELECT pin FROM sessions")
+    actor = make_actor(session.actor_name)
+    await play(actor, Step.START, Step.FINISH)
+
+    async def noted(column):
+        return await pool.fetchval(f"SELECT {column} IS NOT NULL FROM sessions")
+
+    await until(lambda: noted("finished_at"))
+    assert not await noted("ended_at")
+    assert (await actor.ping())["leaving"] == 0
+    assert await actor.scoreboard(0, 10) == [(1, "Mia", 0, 1)]
+    # One that comes back while it lingers notes the end again, and leaves in its turn.
+    monkeypatch.setattr(limits, "LINGER_MS", 10)
+    again = make_actor(session.actor_name)
+
+    async def leaves():
+        return (await again.ping())["leaving"] == 1
+
+    await until(leaves)
+    assert await noted("ended_at")
+    other = await make_session(pool)
+    take_pin = "UPDATE sessions SET pin = $1 WHERE session_id = $2"  # the index would refuse it
+    await pool.execute(take_pin, pin, other.session_id)
+    assert await again.open() is True
+    _, [reply] = await ask(again, JoinItem("key-of-ben", "Ben"))
+    assert reply.code == "session_over"
+
+
+async def test_a_cancelled_session_is_noted_as_cancelled(pool, make_session, make_actor):
+    session = await make_session(pool, settings=SessionSettings())
+    await play(make_actor(session.actor_name), Step.CANCEL)
+
+    async def cancelled():
+        return await pool.fetchval("SELECT cancelled FROM sessions")
+
+    await until(cancelled)
