@@ -71,7 +71,7 @@ class Supervisor:
         #: Pings in a row that a busy actor has let pass, from its first answer on: one that has not
         #: answered yet is still starting.
         self._silences: dict[str, int] = {}
-        #: Held while a row gets an actor, and while rows are looked through for lost ones.
+        #: Held while a row gets an actor, and while actors and rows are compared.
         self._rows_lock = asyncio.Lock()
         self._pool: Any = None
         self._task = asyncio.get_running_loop().create_task(self._watch())
@@ -175,10 +175,12 @@ class Supervisor:
         Those that are blank end at the first look: a row that was being written while it died may
         name one of them by now, so none can be given away.
         """
-        for name in await asyncio.to_thread(ray.util.list_named_actors):
-            if name.startswith(_ACTOR_PREFIX) and name not in self._known():
-                with contextlib.suppress(ValueError):  # it has gone meanwhile
-                    self._busy[name] = ray.get_actor(name, namespace=self._settings.ray_namespace)
+        async with self._rows_lock:  # an actor that is being assigned is no stray
+            for name in await asyncio.to_thread(ray.util.list_named_actors):
+                if name.startswith(_ACTOR_PREFIX) and name not in self._known():
+                    with contextlib.suppress(ValueError):  # it has gone meanwhile
+                        handle = ray.get_actor(name, namespace=self._settings.ray_namespace)
+                        self._busy[name] = handle
 
     def _known(self) -> set[str]:
         return {*self._busy, *(name for name, _ in self._warm)}
