@@ -157,7 +157,7 @@ async def test_a_session_gets_a_warm_actor_and_another_one_is_warmed(
     [warm] = cluster.actors
     assert await supervisor.assign(orphan, None) == warm == await actor_name(pool, orphan)
     await until(lambda: len(cluster.actors) == 2)
-    await until(lambda: cluster.actors[warm].opens == 1)
+    await until(lambda: cluster.actors[warm].opens >= 1)
     await rounds(cluster.actors[warm])
     statistics = await supervisor.statistics()
     assert statistics["warm"] == 1
@@ -298,7 +298,7 @@ async def test_the_watch_survives_what_it_did_not_expect(
 
 # --- what an earlier cluster left -----------------------------------------------------------------
 
-MINUTE, HOUR = "interval '1 minute'", "interval '1 hour'"
+HOUR = "interval '1 hour'"
 
 
 async def age(pool, session_id, column, interval):
@@ -311,6 +311,8 @@ async def age(pool, session_id, column, interval):
 async def sweep(pool, cluster, make_supervisor):
     """Run the sweep once and return the sessions that have ended."""
     supervisor = make_supervisor()
+    supervisor._task.cancel()  # its watch would sweep while the test is still making its sessions
+    await asyncio.gather(supervisor._task, return_exceptions=True)
 
     async def sweep():
         await supervisor._end_abandoned()
@@ -367,5 +369,6 @@ async def test_the_sweep_is_part_of_the_watch(pool, make_session, make_superviso
 
 async def test_a_sweep_without_a_database_is_put_off(make_supervisor, tmp_path, caplog):
     supervisor = make_supervisor(f"postgresql://postgres@/rayquiz?host={tmp_path}")
+    supervisor._task.cancel()
     await supervisor._end_abandoned()
     assert "sweep_failed" in caplog.text
