@@ -115,6 +115,8 @@ BATCH_RETRY_MS_MAX: Final = 12_000
 MESSAGE_BYTES_MAX: Final = 4_096
 #: Body of a small HTTP request (answers, joins, commands), bytes.
 BODY_BYTES_MAX: Final = 16 * 1024
+#: Characters of an HTTP error's detail; what a client sent may stand in it.
+ERROR_DETAIL_CHARS_MAX: Final = 1_000
 #: One frame to viewers, bytes.
 FRAME_BYTES_MAX: Final = 64 * 1024
 #: A socket that has not said hello by then is closed.
@@ -125,8 +127,12 @@ MESSAGES_PER_S_MAX: Final = 2_000
 MESSAGES_BURST_MAX: Final = 4_000
 #: Malformed messages of one socket before it is closed.
 FAULTS_PER_SOCKET_MAX: Final = 50
-#: Answers of one socket that may wait for their receipt.
+#: Answers and moves of one socket that may wait for their reply.
 SOCKET_PENDING_MAX: Final = 64
+#: Joins of one session that a replica lets through within a second, and at once: a whole hall that
+#: scans the code together, but no flood.
+JOINS_PER_S_MAX: Final = 200
+JOINS_BURST_MAX: Final = 2_000
 #: Open websockets of one replica; further ones are closed with ``replica_full``.
 CONNECTIONS_PER_REPLICA_MAX: Final = 20_000
 #: Bytes that may wait in one socket's buffer before it counts as slow and gets the newest only.

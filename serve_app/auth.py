@@ -101,7 +101,7 @@ class Tokens:
                 ParticipantId(int(found.get("pid", 0))),
                 int(found["exp"]),
             )
-        except (jwt.InvalidTokenError, ValueError, TypeError) as error:
+        except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError) as error:
             raise Unauthorized(f"token: {error}") from None
 
 

@@ -17,7 +17,7 @@ import ray
 from actors.directory import Directory
 from engine import limits
 from engine.errors import QuizError, Unavailable
-from engine.ids import SessionId
+from engine.ids import Epoch, SessionId
 from engine.wire import (
     BatchAnswer,
     BatchItem,
@@ -47,7 +47,9 @@ class Batcher:
         self._waiting: deque[_Entry] = deque()
         self._in_flight = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._epoch = 0
+        #: The highest epoch that has answered; an actor's first is 1. Lower ones are not believed:
+        #: they come from an actor that was replaced, or (0) has not found its session yet.
+        self._epoch = Epoch(1)
 
     @property
     def is_idle(self) -> bool:
@@ -106,6 +108,7 @@ class Batcher:
                 answer = await self._call(data)
                 if answer.epoch >= self._epoch:
                     self._epoch = answer.epoch
+                    assert len(answer.replies) == len(items), "one reply for each item"
                     return answer.replies
                 reason = f"a reply of epoch {answer.epoch} after one of {self._epoch}"
             except Unavailable as error:

@@ -64,7 +64,8 @@ def problem(error: QuizError) -> dict[str, object]:
         "type": f"urn:rayquiz:error:{error.code}",
         "title": CODES[error.code],
         "status": HTTP_STATUS[error.code],
-        "detail": error.detail,
+        # It may quote what the client sent: at any length, and what no encoder takes.
+        "detail": error.detail[: limits.ERROR_DETAIL_CHARS_MAX].encode("utf-8", "replace").decode(),
         "code": error.code,
         "retryable": error.retryable,
     }

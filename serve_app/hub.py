@@ -3,6 +3,7 @@
 Hot path: a publication arrives -> :meth:`Room.receive` applies it to the replica's view and writes
 the very same bytes to every socket. A slow socket is left out and gets a snapshot once it has
 caught up. A gap in versions, or silence on the channel, makes the room ask the actor for a snapshot.
+What comes from an actor that has been replaced (a lower epoch) is dropped.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from typing import Protocol
 import msgspec
 
 from engine import limits
-from engine.errors import QuizError
+from engine.errors import QuizError, Unavailable
 from engine.ids import Epoch, FrameVersion, OpeningNo, ParticipantId, SessionId
 from engine.phases import Phase
 from engine.view import Delta, PublicQuestion, Result, View, apply
 from engine.wire import (
-    BeatPublication,
     DeltaFrame,
+    FaultReply,
     FramePublication,
     GonePublication,
+    HelloItem,
     ResultMessage,
     ResultsPublication,
     Snapshot,
@@ -39,23 +41,28 @@ from serve_app.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
+_Stamp = tuple[Epoch, FrameVersion]
+
+#: How often in a row a snapshot is asked for that turns out older than what the channel told.
+_SNAPSHOTS_MAX = 3
+
 
 class Viewer(Protocol):
     """A socket as the hub sees it."""
 
+    #: 0 for those who only watch.
     participant_id: ParticipantId
-    #: Monotonic nanoseconds at which it joined its room.
+    #: Monotonic nanoseconds at which it was welcomed.
     attached_ns: int
 
     def send_text(self, payload: bytes) -> None:
-        """Write one message, or leave it out when the socket is slow."""
+        """Write one message; left out before the welcome, and while the socket is slow.
+
+        The welcome, or the snapshot once it has caught up, makes up for what was left out.
+        """
 
     def close_as(self, name: str) -> None:
         """Close with a code of ``serve_app.errors.CLOSE_CODES``."""
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether its buffer is full; it gets a snapshot when it has room again."""
 
 
 class Room:
@@ -69,15 +76,21 @@ class Room:
         self.questions: dict[OpeningNo, PublicQuestion] = {}
         self.viewers: set[Viewer] = set()
         self.participants: dict[ParticipantId, Viewer] = {}
-        #: First elapsed time of answers that were told ``retry``: sending again loses no time.
+        #: First elapsed time of answers that have no final reply yet: sending again loses no time.
         self.first_elapsed_ms: dict[tuple[OpeningNo, ParticipantId], int] = {}
         #: The opening whose question was written last to all sockets, and when.
         self._written_no = OpeningNo(0)
         self._written_ns = 0
         self._clock_ahead_ms = 0
         self._heard_at = time.monotonic()
+        #: The newest view that the channel told of.
+        self._heard: _Stamp = (Epoch(0), FrameVersion(0))
+        #: Everybody's own result, as it was published last.
+        self._results: dict[ParticipantId, Result] = {}
         self._snapshot: bytes | None = None
         self._refreshing: asyncio.Task[None] | None = None
+        self._removing: asyncio.Task[None] | None = None
+        self._somebody_left = False
 
     # --- what viewers ask ---------------------------------------------------------------------------
 
@@ -100,28 +113,41 @@ class Room:
             return -1
         return (time.monotonic_ns() - self._written_ns) // 1_000_000
 
+    def result_of(self, participant_id: ParticipantId) -> Result | None:
+        """A participant's own result of the opening that the view shows closed, if it was told."""
+        view, result = self.view, self._results.get(participant_id)
+        if view is None or view.reveal is None or result is None:
+            return None
+        return result if result.opening_no == view.opening_no else None
+
     async def refresh(self) -> None:
         """Take the actor's snapshot, and give it to everybody here.
 
         Raises:
             QuizError: the session is over, unknown, or its actor away.
         """
-        data = await self.gateway.call(self.session_id, "snapshot")
-        if not data:
-            return
-        answer = decode_snapshot(data)
-        self.questions = {q.opening_no: q for q in answer.questions}
-        if self.view is not None and _stamp(answer.view) <= _stamp(self.view):
-            return
-        self._take(answer)
-        self._broadcast(self.snapshot(), self.viewers)
+        for _ in range(_SNAPSHOTS_MAX):
+            data = await self.gateway.call(self.session_id, "snapshot")
+            if not data:
+                return
+            self._take(decode_snapshot(data))
+            # The channel is faster than a call: a frame may have come that did not fit any more.
+            if self.view is None or self._heard <= _stamp(self.view):
+                return
 
     def _take(self, answer: SnapshotAnswer) -> None:
         before = self.view
+        if before is not None and answer.view.epoch < before.epoch:
+            self.gateway.directory.forget(self.session_id)  # another actor acts for it by now
+            return
+        self.questions = {q.opening_no: q for q in answer.questions}
+        if before is not None and _stamp(answer.view) <= _stamp(before):
+            return
         self.view = answer.view
         self._clock_ahead_ms = answer.now_ms - time.monotonic_ns() // 1_000_000
         self._snapshot = None
-        self._note_question(before)
+        self._broadcast(self.snapshot(), self.viewers)
+        self._note_changes(before, answer.view)
 
     def _forget_snapshot(self) -> None:
         self._snapshot = None
@@ -131,57 +157,64 @@ class Room:
     def receive(self, data: bytes) -> None:
         """Handle one publication of the session's channel."""
         publication = decode_publication(data)
-        self._heard_at = time.monotonic()
-        if self.view is None or publication.epoch < self.view.epoch:
+        stamp = _stamp(publication)
+        if self.view is not None and stamp[0] < self.view.epoch:
             return
+        self._heard_at = time.monotonic()
+        self._heard = max(self._heard, stamp)
         if isinstance(publication, FramePublication):
             self._frame(publication)
         elif isinstance(publication, ResultsPublication):
-            self._results(publication.results)
+            self._tell_results(publication.results)
         elif isinstance(publication, GonePublication):
-            for viewer in list(self.viewers):
-                viewer.close_as("session_over")
-        elif isinstance(publication, BeatPublication) and _stamp(publication) > _stamp(self.view):
+            self._close_all("session_over")
+        elif self.view is not None and stamp > _stamp(self.view):  # a beat
             self.resync()
 
     def _frame(self, publication: FramePublication) -> None:
         view = self.view
-        assert view is not None
+        if view is None or _stamp(publication) <= _stamp(view):
+            return
         frame = decode_server_message(publication.frame)
         assert isinstance(frame, DeltaFrame)
-        if _stamp(publication) <= _stamp(view):
-            return
         if frame.changes.phase is Phase.SELF_PACED_OPEN:
             # Its questions come with a snapshot; a frame alone would have them asked for too early.
             self.resync()
             return
         try:
-            self.view = apply(Delta(frame.epoch, frame.version, frame.changes), view)
+            after = apply(Delta(frame.epoch, frame.version, frame.changes), view)
         except ValueError:
             self.resync()
             return
+        self.view = after
         self._clock_ahead_ms = frame.now_ms - time.monotonic_ns() // 1_000_000
         self._snapshot = None
         self._broadcast(publication.frame, self.viewers)
-        self._note_question(view)
+        self._note_changes(view, after)
 
-    def _note_question(self, before: View | None) -> None:
+    def _note_changes(self, before: View | None, after: View) -> None:
+        """Look after what follows from a new view, once it has been written to all sockets."""
+        self._note_question(after.question)
+        if before is None or not self.participants or not _may_have_lost_somebody(before, after):
+            return
+        self._somebody_left = True
+        if self._removing is None or self._removing.done():
+            self._removing = asyncio.get_running_loop().create_task(self._close_removed())
+
+    def _note_question(self, question: PublicQuestion | None) -> None:
         """Remember when an opening's question went out, and forget what belongs to earlier ones."""
-        question = self.view.question if self.view is not None else None
         if question is None or not question.opened_ms or question.opening_no == self._written_no:
             return
-        shown_before = before.question if before is not None else None
-        if shown_before is None or shown_before.opening_no <= question.opening_no:
-            self._written_no = question.opening_no
-            self._written_ns = time.monotonic_ns()
-            self.first_elapsed_ms.clear()
+        self._written_no = question.opening_no
+        self._written_ns = time.monotonic_ns()
+        self.first_elapsed_ms.clear()
 
-    def _results(self, results: dict[ParticipantId, Result]) -> None:
-        for participant_id, viewer in self.participants.items():
+    def _tell_results(self, results: dict[ParticipantId, Result]) -> None:
+        self._results = results
+        for participant_id, viewer in list(self.participants.items()):
             result = results.get(participant_id)
             if result is not None:
                 viewer.send_text(encode_json(ResultMessage(result)))
-        # The removed are not on the board any more, so they have no result.
 
     def _broadcast(self, payload: bytes, viewers: Iterable[Viewer]) -> None:
         for viewer in list(viewers):
@@ -199,10 +232,42 @@ class Room:
             await self.refresh()
         except QuizError as error:
             if error.code in ("session_over", "not_found"):
-                for viewer in list(self.viewers):
-                    viewer.close_as("session_over")
+                self._close_all("session_over")
             else:
                 log.warning("action=resync_failed session=%s code=%s", self.session_id, error.code)
+        except Exception:
+            log.exception("action=resync_failed session=%s", self.session_id)
+
+    def _close_all(self, name: str) -> None:
+        for viewer in list(self.viewers):
+            viewer.close_as(name)
+
+    async def _close_removed(self) -> None:
+        """Close the sockets of participants whom the host has removed.
+
+        No frame says who it was, so those who are missing at the actor are asked for one by one:
+        only an actor that acts for the session is believed.
+        """
+        try:
+            while self._somebody_left:
+                self._somebody_left = False
+                suspects = dict(self.participants)
+                present = {who for who, _ in await self.gateway.call(self.session_id, "people")}
+                await asyncio.gather(
+                    *(
+                        self._close_if_removed(participant_id, viewer)
+                        for participant_id, viewer in suspects.items()
+                        if participant_id not in present
+                    )
+                )
+        except QuizError as error:
+            # Its next answer is refused, and closes its socket then.
+            log.warning("action=removal_unknown session=%s code=%s", self.session_id, error.code)
+
+    async def _close_if_removed(self, participant_id: ParticipantId, viewer: Viewer) -> None:
+        reply = await self.gateway.ask(self.session_id, HelloItem(participant_id))
+        if isinstance(reply, FaultReply) and reply.code == "removed":
+            viewer.close_as("removed")
 
     def watch(self) -> None:
         """Called every second: resynchronise when the channel is silent (Redis away)."""
@@ -210,8 +275,17 @@ class Room:
             self.resync()
 
 
-def _stamp(of: View | msgspec.Struct) -> tuple[Epoch, FrameVersion]:
+def _stamp(of: View | msgspec.Struct) -> _Stamp:
     return (of.epoch, of.version)  # type: ignore[union-attr]
+
+
+def _may_have_lost_somebody(before: View, after: View) -> bool:
+    """Whether a view has fewer participants than it should have with those who are new in it."""
+    if after.roster is before.roster and after.participants_count == before.participants_count:
+        return False
+    known = {row.participant_id for row in before.roster}
+    new_count = sum(row.participant_id not in known for row in after.roster)
+    return after.participants_count - before.participants_count < new_count
 
 
 class Hub:
@@ -221,13 +295,8 @@ class Hub:
         self._gateway = gateway
         self._subscriber = subscriber
         self._rooms: dict[SessionId, Room] = {}
-        self._opening: dict[SessionId, asyncio.Task[Room]] = {}
+        self._opening: dict[SessionId, asyncio.Task[None]] = {}
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    @property
-    def connections(self) -> int:
-        """Sockets in rooms."""
-        return sum(len(room.viewers) for room in self._rooms.values())
 
     async def enter(self, session_id: SessionId, viewer: Viewer) -> Room:
         """Put a viewer into its session's room, opened at need.
@@ -235,15 +304,9 @@ class Hub:
         Raises:
             QuizError: the session does not exist, is over, or is away for the moment.
         """
-        room = self._rooms.get(session_id)
-        if room is None:
-            task = self._opening.get(session_id)
-            if task is None:
-                task = asyncio.get_running_loop().create_task(self._open(session_id))
-                self._opening[session_id] = task
-                task.add_done_callback(lambda _: self._opening.pop(session_id, None))
-            room = await asyncio.shield(task)
-        viewer.attached_ns = time.monotonic_ns()
+        # Looked up again after every wait: others may have left meanwhile, and the room with them.
+        while (room := self._rooms.get(session_id)) is None:
+            await asyncio.shield(self._open_once(session_id))
         room.viewers.add(viewer)
         if viewer.participant_id:
             earlier = room.participants.get(viewer.participant_id)
@@ -257,27 +320,61 @@ class Hub:
         room.viewers.discard(viewer)
         if room.participants.get(viewer.participant_id) is viewer:
             del room.participants[viewer.participant_id]
-        if not room.viewers and self._rooms.get(room.session_id) is room:
+        if not room.viewers:
+            self._drop(room)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        self._watcher.cancel()
+        await self._subscriber.close()
+
+    def _drop(self, room: Room) -> None:
+        if self._rooms.get(room.session_id) is room:
             del self._rooms[room.session_id]
             self._subscriber.unsubscribe(room.session_id)
 
-    async def _open(self, session_id: SessionId) -> Room:
+    def _open_once(self, session_id: SessionId) -> asyncio.Task[None]:
+        """The one task that opens a room, however many wait for it; it outlives whoever began it."""
+        task = self._opening.get(session_id)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._open(session_id))
+            self._opening[session_id] = task
+            task.add_done_callback(lambda done: self._opened(session_id, done))
+        return task
+
+    def _opened(self, session_id: SessionId, task: asyncio.Task[None]) -> None:
+        del self._opening[session_id]
+        if not task.cancelled():
+            task.exception()  # told to those who still wait
+
+    async def _open(self, session_id: SessionId) -> None:
         room = Room(session_id, self._gateway)
         # First the subscription, then the snapshot: what is published between them is not missed.
         await self._subscriber.subscribe(session_id, room.receive)
         try:
-            await room.refresh()
-            if room.view is None:
-                await asyncio.sleep(limits.RETRY_AFTER_MS / 1000)
-                await room.refresh()
-        except QuizError:
+            await self._fill(room)
+        except BaseException:
             self._subscriber.unsubscribe(session_id)
             raise
         self._rooms[session_id] = room
-        return room
+
+    async def _fill(self, room: Room) -> None:
+        await room.refresh()
+        if room.view is None:
+            await asyncio.sleep(limits.RETRY_AFTER_MS / 1000)
+            await room.refresh()
+        if room.view is None:
+            raise Unavailable("the session is on its way to its actor")
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(limits.BEAT_INTERVAL_MS / 1000)
-            for room in list(self._rooms.values()):
+            self.watch()
+
+    def watch(self) -> None:
+        """Called every second: watch every room, close those whose only viewers left on the way in."""
+        for room in list(self._rooms.values()):
+            if room.viewers:
                 room.watch()
+            else:
+                self._drop(room)

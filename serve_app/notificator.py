@@ -46,6 +46,7 @@ class Notificator:
             await send({"type": "websocket.accept"})
             full = CLOSE_CODES["replica_full"]
             await send({"type": "websocket.close", "code": full.code, "reason": "replica_full"})
+            OUTCOMES.labels(f"closed_{full.code}").inc()
             return
         viewer = Viewer(
             self._hub,
@@ -64,6 +65,10 @@ class Notificator:
             self.open -= 1
             CONNECTIONS.dec()
 
+    async def close(self) -> None:
+        """Stop listening to sessions."""
+        await self._hub.close()
+
 
 def create_notificator_app() -> ASGIApp:
     """The ASGI application of one Notificator replica: every websocket, and ``GET /health``."""
@@ -74,6 +79,7 @@ def create_notificator_app() -> ASGIApp:
         replica = await Replica.create()
         sockets.append(Notificator(replica))
         yield
+        await sockets[0].close()
         await replica.close()
 
     async def health(_request: Request) -> Response:

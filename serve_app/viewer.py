@@ -1,7 +1,7 @@
 """One socket of the Notificator: what it says, what it is told. Callbacks only, no coroutine waits.
 
 Order of a life: hello -> welcome -> answers, moves, pings and their replies, frames in between ->
-a close with a named code.
+a close with a named code. Frames begin with the welcome, whose view makes up for earlier ones.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from engine import limits
-from engine.errors import Conflict, Malformed, QuizError, TooMany, Unauthorized
+from engine.errors import Conflict, Malformed, QuizError, TooMany, Unauthorized, Unavailable
 from engine.ids import OpeningNo, ParticipantId
 from engine.model import Mode
 from engine.wire import (
@@ -21,7 +23,9 @@ from engine.wire import (
     Answer,
     AnswerItem,
     Ask,
+    BatchItem,
     BatchReply,
+    ClientMessage,
     DoneMessage,
     DoneReply,
     FaultReply,
@@ -34,6 +38,7 @@ from engine.wire import (
     Pong,
     QuestionMessage,
     ReceiptReply,
+    ResultMessage,
     Welcome,
     You,
     decode_client_message,
@@ -46,11 +51,22 @@ from serve_app.auth import Claims, Role, Tokens
 from serve_app.batcher import Gateway
 from serve_app.errors import CLOSE_CODES
 from serve_app.hub import Hub, Room
+from serve_app.rate import Rate, TokenBucket
 from serve_app.websocket.connection import Connection
 
 log = logging.getLogger(__name__)
 
 _HELLO_ROLES = (Role.PARTICIPANT, Role.HOST, Role.VIEWER)
+_MESSAGE_RATE = Rate(limits.MESSAGES_PER_S_MAX, limits.MESSAGES_BURST_MAX)
+#: Errors that end the socket whenever they come, with the close code of the same name.
+_FINAL: Final = ("hello_expected", "removed")
+#: Close codes of errors on the way in; after every other one the client is to come back.
+_CLOSE_NAMES: Final = {
+    "unauthorized": "unauthorized",
+    "not_found": "unauthorized",
+    "session_over": "session_over",
+    "removed": "removed",
+}
 
 
 class Viewer:
@@ -70,15 +86,17 @@ class Viewer:
         self._hello_timer: asyncio.TimerHandle | None = None
         self._slow_timer: asyncio.TimerHandle | None = None
         self._faults = 0
+        #: Answers and moves that wait for their reply.
         self._pending = 0
         #: Self-paced play: when each question was written to this socket.
         self._asked_ns: dict[int, int] = {}
-        # A bucket of messages, filled MESSAGES_PER_S_MAX times a second.
-        self._bucket = float(limits.MESSAGES_BURST_MAX)
-        self._bucket_at = time.monotonic()
+        self._bucket = TokenBucket(_MESSAGE_RATE)
+        self._is_welcome = False
+        self._is_slow = False
+        #: Whether frames are written: welcome, and not slow.
+        self._follows = False
         self.participant_id = ParticipantId(0)
         self.attached_ns = 0
-        self.is_slow = False
 
     # --- the connection's callbacks -----------------------------------------------------------------
 
@@ -91,15 +109,17 @@ class Viewer:
 
     def on_text(self, _connection: Connection, payload: bytes) -> None:
         """Handle one message; a fault is told and, when there are too many, ends the socket."""
+        message: ClientMessage | None = None
         try:
-            self._admit()
+            if not self._bucket.take():
+                raise TooMany(f"messages: at most {limits.MESSAGES_PER_S_MAX} a second are allowed")
             message = decode_client_message(payload)
             if type(message) is Answer:
                 self._answer(message)
             else:
                 self._other(message)
         except QuizError as error:
-            self._refuse(error)
+            self._refuse(error, **_about(message))
 
     def on_close(self, _connection: Connection, code: int) -> None:
         """Leave the room; what was submitted goes on without the client."""
@@ -112,29 +132,37 @@ class Viewer:
             self._hub.leave(self._room, self)
             self._room = None
         self._connection = None
+        self._follows = False
         self._counted(f"closed_{code}")
 
     def on_unwritable(self, _connection: Connection) -> None:
         """Its buffer is full: leave it out of the frames, and close it if that lasts."""
-        self.is_slow = True
+        self._is_slow = True
+        self._follows = False
         self._slow_timer = asyncio.get_running_loop().call_later(
             limits.SLOW_MS_MAX / 1000, self.close_as, "slow_consumer"
         )
 
     def on_writable(self, _connection: Connection) -> None:
-        """It has caught up: the newest view instead of all that it missed."""
-        self.is_slow = False
+        """It has caught up: the newest view, and its own result, instead of all that it missed."""
+        self._is_slow = False
         if self._slow_timer is not None:
             self._slow_timer.cancel()
             self._slow_timer = None
-        if self._room is not None and self._room.view is not None:
-            self.send_text(self._room.snapshot())
+        if self._room is None or not self._is_welcome:
+            return
+        self._follows = True
+        self.send_text(self._room.snapshot())
+        result = self._room.result_of(self.participant_id)
+        if result is not None:
+            self.send_text(encode_json(ResultMessage(result)))
 
     # --- writing ------------------------------------------------------------------------------------
 
     def send_text(self, payload: bytes) -> None:
-        """Write one message; a slow socket is left out and gets a snapshot later."""
-        if self._connection is not None and not self.is_slow:
+        """See :class:`serve_app.hub.Viewer`."""
+        if self._follows:
+            assert self._connection is not None
             self._connection.send_text(payload)
 
     def _reply(self, payload: bytes) -> None:
@@ -149,29 +177,20 @@ class Viewer:
 
     # --- what the client says -----------------------------------------------------------------------
 
-    def _admit(self) -> None:
-        now = time.monotonic()
-        self._bucket = min(
-            limits.MESSAGES_BURST_MAX,
-            self._bucket + (now - self._bucket_at) * limits.MESSAGES_PER_S_MAX,
-        )
-        self._bucket_at = now
-        if self._bucket < 1:
-            raise TooMany(f"messages: at most {limits.MESSAGES_PER_S_MAX} a second are allowed")
-        self._bucket -= 1
-
     def _refuse(self, error: QuizError, **about: Any) -> None:
         self._counted(error.code)
         self._reply(
             encode_json(fault_of(error.code, error.detail, retryable=error.retryable, **about))
         )
+        if error.code in _FINAL:
+            self.close_as(error.code)
         if not isinstance(error, Malformed | TooMany | Unauthorized):
             return
         self._faults += 1
         if self._faults >= limits.FAULTS_PER_SOCKET_MAX:
             self.close_as("too_many_faults")
 
-    def _other(self, message: object) -> None:
+    def _other(self, message: ClientMessage) -> None:
         if isinstance(message, Ping):
             self._reply(encode_json(Pong(message.n)))
         elif isinstance(message, Hello):
@@ -190,44 +209,47 @@ class Viewer:
             self._refuse(error)
             self.close_as("unauthorized")
             return
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
         if self._claims.role is Role.PARTICIPANT:
             self.participant_id = self._claims.participant_id
         self._entering = asyncio.get_running_loop().create_task(self._enter(message, self._claims))
 
     async def _enter(self, message: Hello, claims: Claims) -> None:
         try:
-            you = await self._place(claims)
+            # The room first: a result that is told while the place is on its way is heard there.
             self._room = await self._hub.enter(claims.session_id, self)
+            you = await self._place(claims)
         except QuizError as error:
             self._refuse(error)
-            if error.code in ("removed", "session_over", "unauthorized"):
-                self.close_as(error.code)
-            elif error.code == "not_found":
-                self.close_as("unauthorized")
-            else:
-                # Let it come back: what is away now will be back.
-                self.close_as("restart")
-            return
-        if self._connection is None:  # it left while the room was opened
-            self._hub.leave(self._room, self)
-            self._room = None
-            return
-        if self._hello_timer is not None:
-            self._hello_timer.cancel()
-        view = self._room.view
+            self.close_as(_CLOSE_NAMES.get(error.code, "restart"))
+        except Exception:
+            log.exception("action=enter_failed session=%s", claims.session_id)
+            self._refuse(QuizError("the hello failed; see the server's log", "internal"))
+            self.close_as("restart")
+        else:
+            self._welcome(self._room, message, claims, you)
+
+    def _welcome(self, room: Room, message: Hello, claims: Claims, you: You | None) -> None:
+        view = room.view
         assert view is not None
-        is_known = (message.epoch, message.version) == (view.epoch, view.version)
-        self._reply(
-            encode_json(
-                Welcome(
-                    PROTOCOL_VERSION,
-                    claims.role.value,
-                    self._room.now_ms(),
-                    view=None if is_known else view,
-                    you=you,
-                )
+        result = room.result_of(self.participant_id)
+        if you is not None and you.result is None and result is not None:
+            you = msgspec.structs.replace(
+                you, result=result, points=result.points, rank=result.rank
             )
+        is_known = (message.epoch, message.version) == (view.epoch, view.version)
+        welcome = Welcome(
+            PROTOCOL_VERSION,
+            claims.role.value,
+            room.now_ms(),
+            view=None if is_known else view,
+            you=you,
         )
+        self._is_welcome = True
+        self._follows = not self._is_slow
+        self.attached_ns = time.monotonic_ns()
+        self._reply(encode_json(welcome))
 
     async def _place(self, claims: Claims) -> You | None:
         if claims.role is not Role.PARTICIPANT:
@@ -239,43 +261,52 @@ class Viewer:
         return reply.you
 
     def _entered(self, *roles: Role) -> Room:
-        if self._room is None or self._claims is None:
-            raise Malformed(
-                "the first message must be hello, and welcome must have come", "hello_expected"
-            )
+        if self._claims is None:
+            raise Malformed("the first message on a websocket must be hello", "hello_expected")
         if self._claims.role not in roles:
             raise Unauthorized(
                 f"token: its role is {self._claims.role}; allowed here: {', '.join(roles)}"
             )
+        if self._room is None or not self._is_welcome:
+            raise Unavailable("welcome has not come yet; send the same after it")
         return self._room
+
+    def _submit(self, room: Room, item: BatchItem, done: Callable[[BatchReply], None]) -> None:
+        if self._pending >= limits.SOCKET_PENDING_MAX:
+            raise TooMany(f"messages: {limits.SOCKET_PENDING_MAX} of them wait for their reply")
+        self._pending += 1
+
+        def counted(reply: BatchReply) -> None:
+            self._pending -= 1
+            done(reply)
+
+        self._gateway.submit(room.session_id, item, counted)
 
     def _answer(self, message: Answer) -> None:
         room = self._entered(Role.PARTICIPANT)
         opening_no = OpeningNo(message.opening)
-        if self._pending >= limits.SOCKET_PENDING_MAX:
-            raise TooMany(f"answers: {limits.SOCKET_PENDING_MAX} of them wait for their receipt")
-        self._pending += 1
         key = (opening_no, self.participant_id)
         elapsed_ms = room.first_elapsed_ms.get(key)
         if elapsed_ms is None:
             elapsed_ms = self._elapsed_ms(room, opening_no)
+            if elapsed_ms >= 0:
+                room.first_elapsed_ms[key] = elapsed_ms
         item = AnswerItem(
             self.participant_id, opening_no, mask_of(message.choices), message.text, elapsed_ms
         )
 
         def done(reply: BatchReply) -> None:
-            self._pending -= 1
             if type(reply) is ReceiptReply:
                 room.first_elapsed_ms.pop(key, None)
                 assert room.view is not None
                 self._reply(encode_json(receipt_of(reply, room.view.mode)))
                 return
             assert isinstance(reply, FaultReply)
-            if reply.retryable:
-                room.first_elapsed_ms[key] = elapsed_ms
+            if not reply.retryable:
+                room.first_elapsed_ms.pop(key, None)
             self._refuse(error_of(reply), opening=opening_no)
 
-        self._gateway.submit(room.session_id, item, done)
+        self._submit(room, item, done)
 
     def _elapsed_ms(self, room: Room, opening_no: OpeningNo) -> int:
         if room.view is not None and room.view.mode is Mode.SELF_PACED:
@@ -287,15 +318,9 @@ class Viewer:
         room = self._entered(Role.PARTICIPANT, Role.HOST, Role.VIEWER)
         question = room.questions.get(OpeningNo(message.opening))
         if question is None:
-            self._refuse(
-                Conflict(
-                    f"opening: {message.opening} cannot be asked for; "
-                    f"1 to {len(room.questions)} are open in self-paced play",
-                    "not_open",
-                ),
-                opening=message.opening,
-            )
-            return
+            detail = f"opening: {message.opening} cannot be asked for; self-paced play has "
+            detail += f"1 to {len(room.questions)}" if room.questions else "not begun"
+            raise Conflict(detail, "not_open")
         self._reply(encode_json(QuestionMessage(question)))
         self._asked_ns.setdefault(message.opening, time.monotonic_ns())
 
@@ -312,7 +337,16 @@ class Viewer:
             assert isinstance(reply, FaultReply)
             self._refuse(error_of(reply), command_id=message.command_id)
 
-        self._gateway.submit(room.session_id, item, done)
+        self._submit(room, item, done)
+
+
+def _about(message: ClientMessage | None) -> dict[str, Any]:
+    """What an error says of the message that it refuses, so that the client knows what to do again."""
+    if isinstance(message, Answer | Ask):
+        return {"opening": message.opening}
+    if isinstance(message, HostMove):
+        return {"command_id": message.command_id}
+    return {}
 
 
 def move_item(message: HostMove) -> MoveItem:
