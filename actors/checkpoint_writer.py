@@ -174,26 +174,27 @@ class CheckpointWriter:
     async def _serve(self, connection: AbstractConnection) -> None:
         """Consume until the connection is lost; with it goes the hold on the partitions."""
         self._waiting = asyncio.Queue()
-        consuming = asyncio.get_running_loop().create_task(self._consume(connection))
+        loop = asyncio.get_running_loop()
+        tasks = [
+            loop.create_task(self._store_all()),
+            loop.create_task(self._consume(connection)),
+        ]
         try:
-            storing = asyncio.get_running_loop().create_task(self._store_all())
-            closed = asyncio.ensure_future(connection.closed())
-            try:
-                await asyncio.wait(
-                    {storing, consuming, closed}, return_when=asyncio.FIRST_EXCEPTION
-                )
-                for ended in (storing, consuming):
-                    if ended.done():
-                        ended.result()
-            finally:
-                storing.cancel()
-                consuming.cancel()
-                closed.cancel()
-                await asyncio.gather(storing, consuming, closed, return_exceptions=True)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.wait_for(connection.close(), _BACKOFF_S_MAX)
 
     async def _consume(self, connection: AbstractConnection) -> None:
+        """Take the partitions, and return when the connection is lost."""
+        lost = asyncio.Event()
+        # `connection.closed()` would wait for our own close alone.
+        connection.close_callbacks.add(lambda *_: lost.set())
         # One channel, so that delivery tags rise in the order in which messages come.
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=_PREFETCH)
@@ -202,6 +203,7 @@ class CheckpointWriter:
                 queue = await declare_partition(channel, partition)
                 await queue.consume(self._waiting.put)
             await asyncio.sleep(pause_s)
+        await lost.wait()
 
     async def _store_all(self) -> None:
         while True:

@@ -27,6 +27,8 @@ class Ledger:
         self.sent: dict[tuple[int, int], int] = {}
         #: (participant, opening) -> the receipt.
         self.acknowledged: dict[tuple[int, int], Receipt] = {}
+        #: (participant, opening) -> when the receipt came, monotonic nanoseconds.
+        self.acknowledged_at: dict[tuple[int, int], int] = {}
         #: (participant, opening) -> the code of a final refusal.
         self.refused: dict[tuple[int, int], str] = {}
         self.latencies_ms: list[float] = []
@@ -38,7 +40,8 @@ class Ledger:
         key = (participant, receipt.opening)
         earlier = self.acknowledged.setdefault(key, receipt)
         if earlier is receipt:
-            self.latencies_ms.append((time.monotonic_ns() - self.sent[key]) / 1e6)
+            self.acknowledged_at[key] = time.monotonic_ns()
+            self.latencies_ms.append((self.acknowledged_at[key] - self.sent[key]) / 1e6)
         elif earlier != receipt:
             self.contradictions.append(
                 f"participant {participant}, opening {receipt.opening}: two different receipts"

@@ -100,10 +100,16 @@ def own_valkey():
 
 
 @pytest.fixture(scope="session")
-def broker_url():
-    """A RabbitMQ of its own, for as long as the tests run."""
+def broker():
+    """A RabbitMQ of its own, for as long as the tests run; who kills it starts it again."""
     with _rabbitmq() as server:
-        yield server.url
+        yield server
+
+
+@pytest.fixture
+def broker_url(broker):
+    """Its address."""
+    return broker.url
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +36,7 @@ class RabbitMQ:
         self._port = port
         self._log = self._folder / "rabbitmq.log"
         self._process: ChildProcess | None = None
+        self._mapper: ChildProcess | None = None
 
     @property
     def url(self) -> str:
@@ -62,6 +62,12 @@ class RabbitMQ:
             )
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "enabled_plugins").write_text("[].\n")
+        if self._mapper is None:
+            # Erlang would start one by itself, as a daemon that outlives everybody.
+            mapper = ["/usr/bin/epmd", "-port", str(self._port + 2), "-address", LOOPBACK]
+            self._mapper = ChildProcess(
+                "Erlang's port mapper", mapper, self._log, end_signal=signal.SIGKILL
+            )
         settings = [f"{name}={value}" for name, value in self._environment().items()]
         command = ["/usr/bin/env", *settings, str(_SERVER)]
         self._process = ChildProcess("RabbitMQ", command, self._log, end_signal=signal.SIGTERM)
@@ -111,9 +117,6 @@ class RabbitMQ:
         if self._process is not None:
             self._process.stop(_STOP_S_MAX)
             self._process = None
-            subprocess.run(  # noqa: S603 - our own command
-                ["/usr/bin/epmd", "-port", str(self._port + 2), "-kill"],
-                capture_output=True,
-                check=False,
-                env={"ERL_EPMD_ADDRESS": LOOPBACK},
-            )
+        if self._mapper is not None:
+            self._mapper.stop(_STOP_S_MAX)
+            self._mapper = None

@@ -1,6 +1,6 @@
 """Nothing acknowledged is lost and nothing counts twice, whatever is killed in the middle."""
 
-from tests.acceptance.conftest import kill, replica_pids
+from tests.acceptance.rounds import kill, replica_pids
 
 _PARTICIPANTS = 120
 

@@ -1,0 +1,150 @@
+"""``make chaos``: every fault in the middle of a burst, and what was lost. Exit status 1 if anything."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from engine.model import QuestionKind
+from engine.testing.factories import make_question, make_quiz
+from serve_app.embedded.stack import EmbeddedStack, Profile
+from tests.acceptance.rounds import Round
+from tests.chaos.faults import LONG, SHORT, Fault
+from tests.site import LiveSite
+
+#: Long enough for every fault to heal within the question that it hits.
+_QUIZ = make_quiz(*(make_question(QuestionKind.SINGLE, time_limit_ms=60_000) for _ in range(3)))
+_HIT_OPENING = 2
+_FLOW_S_MAX = 100.0
+#: An answer sent so long after the fault cannot have been acknowledged before it.
+_AFTER_NS = 100_000_000
+_POLL_S = 0.01
+
+
+class Outcome(NamedTuple):
+    """One line of the table. Seconds are NaN where nothing was left to flow."""
+
+    fault: str
+    acknowledged: int
+    stored: int
+    lost: int
+    doubled: int
+    answers_flow_s: float
+    viewers_see_s: float
+    problems: list[str]
+
+
+def play(site: LiveSite, fault: Fault, participants: int) -> Outcome:
+    """Play a quiz, do harm in its second question, and look what came of it."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        played = Round(site, pool)
+        played.begin(participants, _QUIZ)
+        played.wait_for_burst(_HIT_OPENING)
+        hit_ns = time.monotonic_ns()
+        fault.harm(played)
+        flow_s = _until_flow(played, hit_ns)
+        see_s = _until_seen(played, hit_ns)
+        report = played.report()
+    return Outcome(
+        fault.name,
+        report.answers_acknowledged,
+        report.answers_stored,
+        sum("is not stored" in problem for problem in report.problems),
+        sum("times" in problem for problem in report.problems),
+        flow_s,
+        see_s,
+        report.problems,
+    )
+
+
+def _until_flow(played: Round, hit_ns: int) -> float:
+    """Seconds from the hit until an answer that was sent after it is acknowledged."""
+    ledger = played.demo.ledger
+    deadline = time.monotonic() + _FLOW_S_MAX
+    while time.monotonic() < deadline:
+        times = [
+            at
+            for key, at in list(ledger.acknowledged_at.items())
+            if ledger.sent[key] > hit_ns + _AFTER_NS
+        ]
+        if times:
+            return (min(times) - hit_ns) / 1e9
+        time.sleep(_POLL_S)
+    return float("nan")
+
+
+def _until_seen(played: Round, hit_ns: int) -> float:
+    """Seconds from the hit until a viewer sees something newer than what it sees now."""
+    deadline = time.monotonic() + _FLOW_S_MAX
+    before = played.stamp()
+    while time.monotonic() < deadline:
+        if played.stamp() > before:
+            return (time.monotonic_ns() - hit_ns) / 1e9
+        time.sleep(_POLL_S)
+    return float("nan")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="the faults that matter most")
+    parser.add_argument("--participants", type=int, default=1_000)
+    parser.add_argument("--only", nargs="*", default=[], help="faults whose name contains this")
+    options = parser.parse_args()
+    console = Console(soft_wrap=True)
+    chosen = [
+        fault
+        for fault in (SHORT if options.short else LONG)
+        if not options.only or any(word in fault.name for word in options.only)
+    ]
+    outcomes = []
+    with (
+        tempfile.TemporaryDirectory(prefix="rq-chaos-") as folder,
+        EmbeddedStack(Path(folder), 0, profile=Profile.CLUSTER) as stack,
+    ):
+        from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
+
+        deploy(stack.settings)
+        site = LiveSite(stack, Path(folder))
+        for fault in chosen:
+            outcomes.append(play(site, fault, options.participants))
+            console.print(_line(outcomes[-1]), highlight=False)
+    console.print(_table(outcomes))
+    if any(outcome.problems for outcome in outcomes):
+        sys.exit(1)
+
+
+def _line(outcome: Outcome) -> str:
+    problems = "".join(f"\n  {problem}" for problem in outcome.problems)
+    return (
+        f"{outcome.fault}: {outcome.acknowledged} acknowledged, {outcome.stored} stored{problems}"
+    )
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table(
+        "fault", "acknowledged", "stored", "lost", "doubled", "answers flow, s", "seen, s"
+    )
+    for one in outcomes:
+        table.add_row(
+            one.fault,
+            str(one.acknowledged),
+            str(one.stored),
+            str(one.lost),
+            str(one.doubled),
+            f"{one.answers_flow_s:.1f}",
+            f"{one.viewers_see_s:.1f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""What is done to which process, in the middle of a burst."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from threading import Timer
+from typing import NamedTuple
+
+import psutil
+
+from tests.acceptance.rounds import Round, kill, replica_pids
+
+_PAUSE_S = 10.0
+
+
+class Fault(NamedTuple):
+    """One kind of harm; ``harm`` returns at once, what it stops goes on by itself later."""
+
+    name: str
+    harm: Callable[[Round], None]
+
+
+def _session_actor(played: Round) -> list[int]:
+    return [played.session_actor_pid()]
+
+
+def _notificator(_played: Round) -> list[int]:
+    return replica_pids("notificator")
+
+
+def _writer(_played: Round) -> list[int]:
+    return [
+        process.pid
+        for process in psutil.Process().children(recursive=True)
+        if process.name().startswith("ray::CheckpointW")
+    ]
+
+
+def _broker(played: Round) -> list[int]:
+    return [played.site.stack.rabbitmq.pid]
+
+
+def _valkey(played: Round) -> list[int]:
+    return [played.site.stack.valkey.pid]
+
+
+def _database(played: Round) -> list[int]:
+    main = psutil.Process(played.site.stack.postgres.pid)
+    return [main.pid, *(child.pid for child in main.children(recursive=True))]
+
+
+Find = Callable[[Round], list[int]]
+
+
+def _killed(*finds: Find) -> Callable[[Round], None]:
+    def harm(played: Round) -> None:
+        for pid in [pid for find in finds for pid in find(played)]:
+            kill(pid)
+
+    return harm
+
+
+def _killed_and_started(find: Find, server: str) -> Callable[[Round], None]:
+    def harm(played: Round) -> None:
+        kill(find(played)[0])
+        getattr(played.site.stack, server).start()
+
+    return harm
+
+
+def _paused(find: Find) -> Callable[[Round], None]:
+    def harm(played: Round) -> None:
+        pids = find(played)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        Timer(_PAUSE_S, _wake, [pids]).start()
+
+    return harm
+
+
+def _wake(pids: list[int]) -> None:
+    for pid in pids:
+        if psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+def _all_at_once(played: Round) -> None:
+    _killed(_session_actor, _notificator, _writer)(played)
+    time.sleep(1)
+    _killed_and_started(_broker, "rabbitmq")(played)
+    _killed_and_started(_database, "postgres")(played)
+
+
+#: The short form, and what the long one adds.
+SHORT = (
+    Fault("nothing", lambda _played: None),
+    Fault("SessionActor killed", _killed(_session_actor)),
+    Fault("writer killed", _killed(_writer)),
+    Fault("SessionActor and writer killed", _killed(_session_actor, _writer)),
+    Fault("broker killed", _killed_and_started(_broker, "rabbitmq")),
+    Fault("database killed", _killed_and_started(_database, "postgres")),
+)
+LONG = (
+    *SHORT,
+    Fault("Notificator killed", _killed(_notificator)),
+    Fault("Valkey killed", _killed_and_started(_valkey, "valkey")),
+    Fault("SessionActor paused 10 s", _paused(_session_actor)),
+    Fault("Notificator paused 10 s", _paused(_notificator)),
+    Fault("writer paused 10 s", _paused(_writer)),
+    Fault("broker paused 10 s", _paused(_broker)),
+    Fault("database paused 10 s", _paused(_database)),
+    Fault("Valkey paused 10 s", _paused(_valkey)),
+    Fault("actor, replica, writer, then broker, then database", _all_at_once),
+)

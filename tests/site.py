@@ -1,0 +1,41 @@
+"""A running stack as tests and tools use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from serve_app.auth import Tokens
+from serve_app.embedded.stack import EmbeddedStack
+
+
+class LiveSite:
+    """A running embedded profile: its stack, data folder, address, and the operator's ways in."""
+
+    def __init__(self, stack: EmbeddedStack, folder: Path) -> None:
+        self.stack = stack
+        self.folder = folder
+        self.base_url = stack.settings.public_url
+        self.operator_token = Tokens(stack.settings.secret).operator()
+
+    @property
+    def ws_url(self) -> str:
+        """Where websockets connect."""
+        return self.base_url.replace("http", "ws", 1) + "/ws"
+
+    def api(self, token: str | None = None) -> httpx.Client:
+        """A client of the API; the operator's without a token."""
+        headers = {"authorization": f"Bearer {token or self.operator_token}"}
+        return httpx.Client(base_url=f"{self.base_url}/api", headers=headers, timeout=30)
+
+    def open_session(self, quiz: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
+        """Create a quiz and open a session of it."""
+        with self.api() as api:
+            created = api.post("/quizzes", json=quiz)
+            assert created.status_code == 201, created.text
+            body = {"quiz_id": created.json()["quiz_id"], "settings": settings}
+            opened = api.post("/sessions", json=body)
+            assert opened.status_code == 201, opened.text
+            return dict(opened.json())
