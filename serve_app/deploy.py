@@ -37,7 +37,7 @@ def _notificator() -> ASGIApp:
     from serve_app.websocket.uvicorn_picows import install  # noqa: PLC0415
 
     # Before the replica's server starts: Serve builds the application first (pinned by
-    # tests/integration/test_websocket_layer.py).
+    # tests/acceptance/test_websocket.py).
     install()
     return create_notificator_app()
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from engine import limits
-from engine.errors import CODES, QuizError
+from engine.errors import CODES, QuizError, TooMany
+
+
+class TooOften(TooMany):
+    """A limit on rate was reached: the very same may be sent again a moment later."""
+
+    retryable: ClassVar[bool] = True
+
 
 #: HTTP status of every code in ``engine.errors.CODES``.
 HTTP_STATUS: Final[dict[str, int]] = {

@@ -7,15 +7,18 @@ import asyncpg
 from actors.directory import Directory
 from actors.postgres import create_pool
 from actors.settings import Settings
+from engine import limits
 from engine.ids import SessionId
 from engine.model import Mode
 from migrations import check_schema
 from serve_app.auth import Tokens
 from serve_app.batcher import Gateway
+from serve_app.rate import KeyedBuckets, Rate
 
 #: Connections of one replica to the database: look-ups and reads only, never one per answer.
 _POOL_SIZE = 8
 _MODES_REMEMBERED_MAX = 10_000
+_JOIN_RATE = Rate(limits.JOINS_PER_S_MAX, limits.JOINS_BURST_MAX)
 
 
 class Replica:
@@ -27,6 +30,8 @@ class Replica:
         self.tokens = Tokens(settings.secret)
         self.directory = Directory(pool, settings.ray_namespace)
         self.gateway = Gateway(self.directory)
+        #: Joins by session: a flood of them must not drown the session, nor its neighbours.
+        self.joins = KeyedBuckets(_JOIN_RATE, limits.SESSIONS_LIVE_MAX)
         self._modes: dict[SessionId, Mode] = {}
 
     @classmethod

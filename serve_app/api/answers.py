@@ -18,6 +18,7 @@ from engine.wire import (
     mask_of,
     receipt_of,
 )
+from serve_app.api.body import read_body
 from serve_app.auth import Role, bearer
 from serve_app.errors import HTTP_STATUS, problem, problem_headers
 from serve_app.replica import Replica
@@ -36,6 +37,10 @@ class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _decode = msgspec.json.Decoder(AnswerBody).decode
+#: What every refusal looks like in the OpenAPI document.
+PROBLEM_CONTENT: Final[dict[str, Any]] = {
+    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+}
 _HEADERS: Final = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 
@@ -48,7 +53,7 @@ class AnswerEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 200 with the receipt once the answer is stored, or problem details."""
         try:
-            body = await self._answer(scope, await read_body(receive, limits.BODY_BYTES_MAX))
+            body = await self._answer(scope, await read_body(receive))
             status, headers = 200, _HEADERS
         except QuizError as error:
             status = HTTP_STATUS[error.code]
@@ -89,29 +94,8 @@ def _header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-async def read_body(receive: Receive, bytes_max: int) -> bytes:
-    """Read a request's body, and no more of it than is allowed.
-
-    Raises:
-        Malformed: code ``too_large``.
-    """
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body", False) and len(body) <= bytes_max:
-        message = await receive()
-        body += message.get("body", b"")
-    if len(body) > bytes_max:
-        raise Malformed(f"body: more than the {bytes_max} bytes that are allowed", "too_large")
-    return body
-
-
 def answer_openapi() -> dict[str, Any]:
     """The OpenAPI description of the route, for the application's schema."""
-    problem_body = {
-        "content": {
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
-        }
-    }
     _, components = msgspec.json.schema_components([AnswerBody], ref_template="{name}")
     receipt = {
         "type": "object",
@@ -164,7 +148,7 @@ def answer_openapi() -> dict[str, Any]:
                         }
                     },
                 },
-                **{code: {"description": "Refused", **problem_body} for code in codes},
+                **{code: {"description": "Refused", "content": PROBLEM_CONTENT} for code in codes},
             },
         }
     }

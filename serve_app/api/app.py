@@ -16,7 +16,8 @@ from starlette.routing import Route
 from engine.errors import QuizError
 from engine.wire import encode_json
 from serve_app.api import operations, quizzes, sessions
-from serve_app.api.answers import AnswerEndpoint, answer_openapi
+from serve_app.api.answers import PROBLEM_CONTENT, AnswerEndpoint, answer_openapi
+from serve_app.api.body import BodyLimit
 from serve_app.api.schemas import Problem
 from serve_app.errors import HTTP_STATUS, problem, problem_headers
 from serve_app.replica import Replica
@@ -24,10 +25,15 @@ from serve_app.replica import Replica
 log = logging.getLogger(__name__)
 
 _ANSWERS = "/sessions/{session_id}/answers"
+#: Codes of what FastAPI and the middleware refuse by HTTP status alone.
+_HTTP_CODES = {404: "not_found", 413: "too_large"}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "description": "Refused; see `code`"}
     for code in sorted(set(HTTP_STATUS.values()) - {500})
 }
+_REFUSED = {str(status) for status in _REFUSALS}
+#: Addresses that need no token.
+_PUBLIC = ("/pins", "/health", "/ready")
 
 
 def create_api_app() -> FastAPI:
@@ -51,6 +57,7 @@ def create_api_app() -> FastAPI:
     )
     for router in (operations.router, quizzes.router, sessions.router):
         app.include_router(router)
+    app.add_middleware(BodyLimit)
     app.add_exception_handler(QuizError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_body)
     app.add_exception_handler(HTTPException, _refuse_http)
@@ -85,7 +92,7 @@ async def _refuse_body(_request: Request, error: Exception) -> Response:
 
 async def _refuse_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = "not_found" if error.status_code == 404 else "malformed"  # noqa: PLR2004
+    code = _HTTP_CODES.get(error.status_code, "malformed")
     response = _respond(QuizError(str(error.detail), code), error.status_code)
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
@@ -108,8 +115,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
         }
         for path, methods in schema["paths"].items():
-            if not path.startswith(("/pins", "/health", "/ready")):
-                for operation in methods.values():
+            for operation in methods.values():
+                if not path.startswith(_PUBLIC):
                     operation["security"] = [{"bearer": []}]
+                for status, response in operation["responses"].items():
+                    if status in _REFUSED:
+                        response["content"] = PROBLEM_CONTENT
         app.openapi_schema = schema
     return app.openapi_schema

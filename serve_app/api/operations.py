@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import asyncpg
+import psutil
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from actors.postgres import AWAY
 from engine.errors import Unavailable
@@ -36,8 +38,21 @@ async def ready(request: Request) -> Health:
 @router.get(
     "/metrics", summary="Prometheus metrics of this node's processes", include_in_schema=False
 )
-async def metrics() -> Response:
-    """All processes of the node write to one folder, so any replica can tell for all."""
+def metrics() -> Response:
+    """All processes of the node write to one folder, so any replica can tell for all.
+
+    Not a coroutine: FastAPI runs it on a thread, where reading files holds nobody up.
+    """
+    folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+    _forget_the_dead(Path(folder))
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=os.environ["PROMETHEUS_MULTIPROC_DIR"])  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """A process that was killed still counts its connections in its file."""
+    for file in folder.glob("gauge_live*_*.db"):
+        process_id = int(file.stem.rpartition("_")[2])
+        if not psutil.pid_exists(process_id):
+            mark_process_dead(process_id, str(folder))  # type: ignore[no-untyped-call]

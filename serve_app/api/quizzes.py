@@ -12,7 +12,7 @@ from engine import limits
 from engine.ids import QuizId
 from engine.importers import FORMATS, import_quiz, to_json
 from engine.model import Quiz
-from serve_app.api.answers import read_body
+from serve_app.api.body import read_body
 from serve_app.api.context import operator, replica_of
 from serve_app.api.schemas import ImportOut, NoteOut, QuizFull, QuizIn, QuizListing, QuizOut
 from serve_app.auth import Claims
@@ -72,7 +72,7 @@ async def import_file(
     title: Annotated[str, Query(max_length=limits.TITLE_CHARS_MAX)] = "",
 ) -> ImportOut:
     """Every item that cannot be a question is reported with its line; the others are kept."""
-    data = await read_body(request.receive, limits.QUIZ_BYTES_MAX)
+    data = await read_body(request.receive)
     report = import_quiz(data, format, title)
     row = await _library(request).create(report.quiz)
     return ImportOut(

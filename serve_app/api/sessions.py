@@ -40,6 +40,7 @@ from serve_app.api.schemas import (
     ViewerOut,
 )
 from serve_app.auth import Claims, Role
+from serve_app.errors import TooOften
 from serve_app.viewer import error_of
 
 router = APIRouter()
@@ -90,6 +91,8 @@ async def join(pin: str, body: JoinIn, request: Request) -> Joined:
     """The same ``join_key`` is the same participant: sending it again changes nothing."""
     replica = replica_of(request)
     info = await replica.directory.by_pin(Pin(pin))
+    if not replica.joins.take(info.session_id):
+        raise TooOften(f"joins: at most {limits.JOINS_PER_S_MAX} a second are allowed in a session")
     reply = await replica.gateway.ask(info.session_id, JoinItem(body.join_key, body.nickname))
     if isinstance(reply, FaultReply):
         raise error_of(reply)

@@ -1,0 +1,86 @@
+"""The API over a replica whose database and actors are not there."""
+
+import httpx
+import pytest
+from starlette.routing import Route
+
+from actors.directory import SessionInfo
+from engine.errors import NotFound
+from engine.ids import Pin, SessionId
+from engine.model import Mode
+from serve_app.api.answers import AnswerEndpoint
+from serve_app.api.app import create_api_app
+from serve_app.auth import Tokens
+from serve_app.rate import KeyedBuckets, Rate
+
+SESSION = SessionId("00000000-0000-4000-8000-000000000001")
+PIN = Pin("123456")
+
+
+class FakeReplica:
+    """One session, whose actor replies what the test says.
+
+    Attributes:
+        reply: what a submitted item is told, or what submitting it raises.
+        items: what was submitted.
+    """
+
+    def __init__(self):
+        self.tokens = Tokens("a secret of at least thirty-two bytes")
+        self.joins = KeyedBuckets(Rate(per_s=0.001, burst=3), keys_max=10)
+        self.directory = self.gateway = self
+        self.mode = Mode.LIVE
+        self.reply = None
+        self.items = []
+
+    async def by_pin(self, pin):
+        if pin != PIN:
+            raise NotFound(f"pin: no live session has {pin}")
+        return SessionInfo(SESSION, PIN, "A quiz", self.mode.value, None, False, False)
+
+    async def ask(self, session_id, item):
+        assert session_id == SESSION
+        self.items.append(item)
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply
+
+    async def mode_of(self, session_id):
+        assert session_id == SESSION
+        return self.mode
+
+
+@pytest.fixture
+def replica():
+    return FakeReplica()
+
+
+@pytest.fixture
+def app(replica):
+    app = create_api_app()
+    app.state.replica = replica
+    path = "/sessions/{session_id}/answers"
+    app.router.routes.insert(0, Route(path, AnswerEndpoint(replica), methods=["POST"]))
+    return app
+
+
+@pytest.fixture
+async def client(app):
+    """Nobody in particular; an exception of a handler is what a person would see of it."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+@pytest.fixture
+def refused():
+    """Check that a response is problem details of a code; return them."""
+
+    def refused(response, status, code):
+        assert response.status_code == status, response.text
+        assert response.headers["content-type"] == "application/problem+json"
+        problem = response.json()
+        assert (problem["status"], problem["code"]) == (status, code)
+        return problem
+
+    return refused
