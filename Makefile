@@ -1,7 +1,7 @@
 # Two commands are enough: `make run` plays, `make test` proves. Both need Python 3.11+ and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock clean system
+.PHONY: help run test check bench chaos lock clean system
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
@@ -16,6 +16,7 @@ help: ## list the commands
 	@echo "make test   everything that must hold: checks, then the tests with real servers"
 	@echo "make check  the fast part: format, lint, types, imports, tests without servers"
 	@echo "make bench  figures of this machine, each beside a bare reference"
+	@echo "make chaos  kill and pause every part in the middle of a burst, and count what was lost"
 	@echo "make lock   choose the newest versions of all packages and pin them"
 	@echo "make clean  remove what was built; the data folder stays"
 
@@ -34,6 +35,9 @@ check: .venv/dev.stamp
 
 bench: .venv/runtime.stamp
 	$(PY) -m tests.benchmarks
+
+chaos: .venv/dev.stamp system
+	$(PY) -m tests.chaos
 
 lock: .venv/dev.stamp
 	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml
