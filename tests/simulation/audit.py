@@ -1,0 +1,250 @@
+"""What must hold, checked at every moment that can break it, and once more at the end.
+
+It keeps its own books of what was acknowledged and shown, and shares no code with the engine's
+rules; scores come from :mod:`engine.testing.auditor`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from actors.session_host import SessionHost
+from engine.model import Quiz, SessionSettings
+from engine.testing.auditor import audit
+from engine.wire import (
+    AnswerItem,
+    BatchItem,
+    BatchReply,
+    DeltaFrame,
+    DoneReply,
+    FaultReply,
+    FramePublication,
+    JoinedReply,
+    JoinItem,
+    MoveItem,
+    Publication,
+    ReceiptReply,
+    decode_server_message,
+)
+from tests.simulation.tables import Database
+
+#: What a person whose thing is not acknowledged may be refused with. ``late`` comes with the close,
+#: ``session_over`` with the end, the host's two with a view that is not the newest.
+_REFUSALS = {
+    AnswerItem: {"late", "removed"},
+    JoinItem: {"session_over", "removed"},
+    MoveItem: {"stale_command", "not_found"},
+}
+
+Key = tuple[object, ...]
+
+
+class Auditor:
+    """The books.
+
+    Attributes:
+        acknowledged: the first reply to each answer, join and command that said "stored".
+        violations: (invariant, what was seen).
+    """
+
+    def __init__(
+        self,
+        quiz: Quiz,
+        settings: SessionSettings,
+        database: Database,
+        on_violation: Callable[[], None],
+    ) -> None:
+        self._quiz = msgspec.to_builtins(quiz)
+        self._settings = msgspec.to_builtins(settings)
+        self._database = database
+        self._on_violation = on_violation
+        self.acknowledged: dict[Key, BatchReply] = {}
+        self.violations: list[tuple[str, str]] = []
+        self._removed: set[int] = set()
+        self._host: SessionHost | None = None
+        self._shown = (0, 0)
+        self._points: dict[int, int] = {}
+
+    def violate(self, invariant: str, seen: str) -> None:
+        """Note that an invariant is broken, and by what."""
+        self.violations.append((invariant, seen))
+        self._on_violation()
+
+    # --- while it plays -------------------------------------------------------------------------
+
+    def is_acknowledged(self, item: BatchItem) -> bool:
+        """Whether this, or something with its key, was acknowledged."""
+        return key_of(item) in self.acknowledged
+
+    def replied(self, item: BatchItem, reply: BatchReply, *, was_acknowledged: bool) -> None:
+        """A replica was told a reply. ``was_acknowledged``: already when the item was sent."""
+        key = key_of(item)
+        if isinstance(reply, FaultReply):
+            self._refused(item, reply, was_acknowledged=was_acknowledged)
+            return
+        first = self.acknowledged.setdefault(key, reply)
+        if first != reply:
+            self.violate("a repeat gets the first receipt", f"{key}: {first}, then {reply}")
+        if isinstance(item, MoveItem) and item.step == "remove":
+            self._removed.add(item.participant_id)
+        if self._host is not None:
+            self._holds(self._host, key, reply)
+
+    def _refused(self, item: BatchItem, reply: FaultReply, *, was_acknowledged: bool) -> None:
+        if reply.retryable and reply.code != "internal":
+            return
+        who = getattr(item, "participant_id", 0)
+        if was_acknowledged and not (isinstance(item, JoinItem) and reply.code == "removed"):
+            first = self.acknowledged[key_of(item)]
+            self.violate("a repeat gets the first receipt", f"{item}: {first}, then {reply}")
+        elif reply.code not in _REFUSALS[type(item)]:
+            self.violate("nobody is refused for what is not so", f"{item} of {who}: {reply}")
+
+    def ready(self, host: SessionHost) -> None:
+        """A host has taken the session over."""
+        if self._host is not None and host.epoch < self._host.epoch:
+            return  # fenced before it began
+        self._host = host
+        for key, reply in self.acknowledged.items():
+            self._holds(host, key, reply)
+        self._score(host.scoreboard(0, 100))
+
+    def _holds(self, host: SessionHost, key: Key, reply: BatchReply) -> None:
+        state = host._state
+        if isinstance(reply, ReceiptReply):
+            opening = state.openings.get(reply.opening_no)
+            answer = opening.answers.get(key[2]) if opening is not None else None  # type: ignore[call-overload]
+            is_held = answer is not None and _receipt(msgspec.to_builtins(answer)) == _receipt(
+                msgspec.to_builtins(_fields(reply))
+            )
+        elif isinstance(reply, JoinedReply):
+            person = state.participants.get(reply.participant_id)
+            is_held = person is not None and (person.join_key, person.nickname) == (
+                key[1],
+                reply.nickname,
+            )
+        else:
+            assert isinstance(reply, DoneReply)
+            done = state.commands_done.get(reply.command_id)
+            is_held = done is not None and (done.phase, done.opening_no) == (
+                reply.phase,
+                reply.opening_no,
+            )
+        if not is_held:
+            self.violate(
+                "the actor holds what was acknowledged", f"epoch {host.epoch}: {key}: {reply}"
+            )
+
+    def published(self, publication: Publication) -> None:
+        """An actor has published something; viewers believe what is newer than what they have."""
+        stamp = (publication.epoch, publication.version)
+        if not isinstance(publication, FramePublication) or stamp <= self._shown:
+            return
+        self._shown = stamp
+        frame = decode_server_message(publication.frame)
+        assert isinstance(frame, DeltaFrame)
+        rows = frame.changes.scoreboard
+        if rows is not msgspec.UNSET:
+            self._score([(row.participant_id, row.nickname, row.points, row.rank) for row in rows])
+
+    def _score(self, rows: list[tuple[Any, str, int, int]]) -> None:
+        for who, _, points, _ in rows:
+            if points < self._points.get(who, 0):
+                self.violate(
+                    "a published score never goes down",
+                    f"participant {who}: {self._points[who]}, then {points}",
+                )
+            self._points[who] = points
+
+    # --- at the end -----------------------------------------------------------------------------
+
+    def settled(self, host: SessionHost) -> None:
+        """All is over and stored: compare the books, the tables, the memory and the scorer."""
+        stored: dict[Key, list[dict[str, Any]]] = {}
+        database = self._database
+        for row in database.answers.rows:
+            stored.setdefault(("answer", row["opening_no"], row["participant_id"]), []).append(row)
+        for row in database.participants.rows:
+            stored.setdefault(("join", row["join_key"]), []).append(row)
+        for row in database.events.rows:
+            event = msgspec.json.decode(row["event"])
+            if event.get("command_id"):
+                stored.setdefault(("move", event["command_id"]), []).append(event)
+        doubled = [key for key, rows in stored.items() if len(rows) > 1]
+        doubled += [
+            ("seq", seq)
+            for seq, count in Counter(row["seq"] for row in database.events.rows).items()
+            if count > 1
+        ]
+        if doubled:
+            self.violate("what was acknowledged is stored once", f"twice: {doubled}")
+        for key, reply in self.acknowledged.items():
+            rows = stored.get(key, [])
+            if not rows:
+                self.violate("what was acknowledged is stored", f"{key}: {reply} is not there")
+            elif isinstance(reply, ReceiptReply) and _receipt(rows[0]) != _receipt(_fields(reply)):
+                self.violate("what was acknowledged is stored", f"{reply} is stored as {rows[0]}")
+            elif isinstance(reply, JoinedReply) and (
+                rows[0]["participant_id"],
+                rows[0]["nickname"],
+            ) != (reply.participant_id, reply.nickname):
+                self.violate("what was acknowledged is stored", f"{reply} is stored as {rows[0]}")
+            self._holds(host, key, reply)
+        self._compare(host)
+
+    def _compare(self, host: SessionHost) -> None:
+        removed = [
+            event["participant_id"]
+            for row in self._database.events.rows
+            if (event := msgspec.json.decode(row["event"]))["type"] == "removed"
+        ]
+        try:
+            expected = audit(
+                self._quiz,
+                self._settings,
+                [row["participant_id"] for row in self._database.participants.rows],
+                [
+                    {
+                        "participant_id": row["participant_id"],
+                        "opening": row["opening_no"],
+                        "question_index": row["question_index"],
+                        "choices": [i for i in range(8) if row["choice_mask"] >> i & 1],
+                        "text": row["text"],
+                        "elapsed_ms": row["elapsed_ms"],
+                    }
+                    for row in self._database.answers.rows
+                ],
+                removed,
+            )
+        except ValueError as error:
+            self.violate("memory, tables and scorer agree", str(error))
+            return
+        memory = [(who, points, rank) for who, _, points, rank in host.scoreboard(0, 100)]
+        if memory != expected:
+            self.violate("memory, tables and scorer agree", f"memory {memory}, else {expected}")
+
+
+def key_of(item: BatchItem) -> Key:
+    """What makes two items the same."""
+    if isinstance(item, AnswerItem):
+        return ("answer", item.opening_no, item.participant_id)
+    if isinstance(item, JoinItem):
+        return ("join", item.join_key)
+    assert isinstance(item, MoveItem)
+    return ("move", item.command_id)
+
+
+def _fields(reply: ReceiptReply) -> dict[str, Any]:
+    return {name: getattr(reply, name) for name in reply.__struct_fields__}
+
+
+def _receipt(row: dict[str, Any]) -> tuple[object, ...]:
+    """What a receipt tells, of a row, an answer or a reply."""
+    return tuple(
+        row[name]
+        for name in ("opening_no", "choice_mask", "text", "elapsed_ms", "correct", "points")
+    )

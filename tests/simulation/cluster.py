@@ -1,0 +1,388 @@
+"""The machines: Ray's part, replicas with the real Batcher, writers, and where the real code meets fakes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import aio_pika
+import asyncpg
+import msgspec
+import pytest
+import ray
+
+from actors import clock, handover, session_actor
+from actors.checkpoint_writer import CheckpointWriter
+from actors.session_actor import SessionActor
+from actors.session_host import SessionHost
+from actors.session_store import Place
+from actors.settings import Settings
+from engine import limits
+from engine.ids import SessionId
+from engine.model import Quiz, SessionSettings
+from engine.testing.driver import SESSION_ID, START_MS
+from engine.wire import BatchItem, BatchReply, Publication
+from serve_app.batcher import Batcher
+from tests.simulation.broker import Broker
+from tests.simulation.loop import Gone, Process, SeededLoop, current
+from tests.simulation.network import Network
+from tests.simulation.options import Options
+from tests.simulation.tables import Database
+
+_ACTOR_NAME = "session-actor:1"
+_SETTINGS = Settings(
+    database_url="postgresql://simulated",
+    redis_url="redis://simulated",
+    rabbitmq_url="amqp://simulated",
+    secret="a-secret-of-at-least-32-characters",
+    public_url="http://localhost",
+)
+#: How long a replica may go on calling an actor that was replaced and lives, seconds.
+_STALE_ROUTE_S_MAX = 8.0
+
+
+class Incarnation:
+    """One process that runs the session's actor."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.actor: SessionActor | None = None
+        self.calls: set[asyncio.Future[Any]] = set()
+
+    async def boot(self) -> None:
+        """Construct the actor, on its own loop as Ray does."""
+        self.actor = SessionActor(_ACTOR_NAME)
+
+    @property
+    def host(self) -> SessionHost | None:
+        """The session, once it is taken over."""
+        return self.actor._host if self.actor is not None else None
+
+
+class Replica:
+    """A Serve replica: its process, its batcher, and the actor that it believes in."""
+
+    def __init__(self, cluster: Cluster, number: int) -> None:
+        self._cluster = cluster
+        self.process = Process(cluster.loop, f"replica {number}")
+        self.batcher: Batcher
+        self.stale: tuple[float, Incarnation] | None = None
+        self.process.context.run(self._boot)
+
+    def _boot(self) -> None:
+        self.batcher = Batcher(SESSION_ID, self)  # type: ignore[arg-type]
+
+    # --- the Directory that its batcher asks, and the handle that it gets ----------------------
+
+    async def handle(self, _session_id: SessionId) -> Replica:
+        """The actor; Ray itself finds out where it runs by now."""
+        return self
+
+    def forget(self, _session_id: SessionId) -> None:
+        """Nothing is remembered here."""
+
+    @property
+    def submit(self) -> _Method:
+        """The actor's method."""
+        return _Method(self._cluster, self, "submit")
+
+    @property
+    def snapshot(self) -> _Method:
+        """The actor's method."""
+        return _Method(self._cluster, self, "snapshot")
+
+    def route(self) -> Incarnation:
+        """Where a call goes now."""
+        if self.stale is not None:
+            until_s, earlier = self.stale
+            if earlier.process.is_alive and self._cluster.loop.time() < until_s:
+                return earlier
+            self.stale = None
+        return self._cluster.incarnation
+
+
+class _Method:
+    """``handle.method``, with ``remote`` as Ray has it: at most once, and perhaps never answered."""
+
+    def __init__(self, cluster: Cluster, replica: Replica, name: str) -> None:
+        self._cluster = cluster
+        self._replica = replica
+        self._name = name
+
+    def remote(self, *args: object) -> asyncio.Future[Any]:
+        cluster, caller = self._cluster, current()
+        target = self._replica.route()
+        future: asyncio.Future[Any] = cluster.loop.create_future()
+        if not target.process.is_alive:
+            caller.call_at(cluster.soon_s(1.0), _set_away, future)
+            return future
+        target.calls.add(future)
+        future.add_done_callback(target.calls.discard)
+        for _ in range(cluster.copies()):
+            target.process.call_at(cluster.soon_s(), self._arrive, target, caller, future, args)
+        return future
+
+    def _arrive(
+        self,
+        target: Incarnation,
+        caller: Process,
+        future: asyncio.Future[Any],
+        args: tuple[object, ...],
+    ) -> None:
+        target.process.spawn(self._run(target, caller, future, args))
+
+    async def _run(
+        self,
+        target: Incarnation,
+        caller: Process,
+        future: asyncio.Future[Any],
+        args: tuple[object, ...],
+    ) -> None:
+        assert target.actor is not None, "Ray queues calls until the constructor has run"
+        result = await getattr(target.actor, self._name)(*args)
+        if self._cluster.copies():
+            caller.call_at(self._cluster.soon_s(), _set_result, future, result)
+
+
+def _set_result(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _set_away(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(ray.exceptions.RayError("the actor is away"))
+
+
+class Cluster:
+    """Everything that runs, and how it is started and ended.
+
+    Attributes:
+        incarnation: the process in which Ray has the actor now.
+        writers, replicas: those that run now.
+        on_ready, on_frame: told of a host that has taken over, and of what it publishes.
+    """
+
+    def __init__(
+        self,
+        loop: SeededLoop,
+        rng: random.Random,
+        options: Options,
+        quiz: Quiz,
+        settings: SessionSettings,
+    ) -> None:
+        self.loop = loop
+        self.rng = rng
+        self.options = options
+        self.network = Network(rng, options)
+        self.notice: Callable[[str, Process, bool], None] = lambda *_: None
+        self.on_ready: Callable[[SessionHost], None] = lambda _: None
+        self.on_frame: Callable[[Publication], None] = lambda _: None
+        self.broker = Broker(Process(loop, "broker"), self.network, self._notice)
+        session = {
+            "session_id": SESSION_ID,
+            "actor_name": _ACTOR_NAME,
+            "epoch": 0,
+            "partition": 0,
+            "settings": msgspec.json.encode(settings),
+            "body": msgspec.json.encode(quiz),
+            "actor_node": None,
+            "actor_pid": None,
+            "barrier_epoch": 0,
+            "barrier_number": 0,
+            "finished": False,
+            "ended": False,
+        }
+        self.database = Database(Process(loop, "database"), self.network, self._notice, session)
+        self.incarnations: list[Incarnation] = []
+        self.writers: dict[int, Process] = {}
+        self.replicas: list[Replica] = []
+        self._ray = Process(loop, "ray")
+        self._replicas_count = 0
+
+    def _notice(self, point: str, client: Process, is_before: bool) -> None:
+        self.notice(point, client, is_before)
+
+    # --- chance ---------------------------------------------------------------------------------
+
+    def soon_s(self, more_s: float = 0.0) -> float:
+        """When something arrives that leaves now."""
+        return self.loop.time() + self.network.delay_s() + self.rng.random() * more_s
+
+    def copies(self) -> int:
+        """How many of one message arrive between a replica and the actor."""
+        if not self.network.is_healed and self.rng.random() < self.options.calls_lost_share:
+            return 0
+        return 1 + (self.rng.random() < self.options.calls_doubled_share)
+
+    # --- Ray ------------------------------------------------------------------------------------
+
+    @property
+    def incarnation(self) -> Incarnation:
+        """The newest one: it is where Ray believes the actor to be."""
+        return self.incarnations[-1]
+
+    def start(self) -> None:
+        """Start everything."""
+        self.start_actor("node 1")
+        for index in range(self.options.writers):
+            self.start_writer(index)
+        for _ in range(self.options.replicas):
+            self.start_replica()
+
+    def start_actor(self, node: str) -> Incarnation:
+        """Start the actor in a new process; replicas may believe in the earlier one for a while."""
+        skew_ms = self.rng.randint(-1, 1) * self.options.skew_ms_max
+        number = len(self.incarnations) + 1
+        started = Incarnation(Process(self.loop, f"actor {number} on {node}", node, skew_ms))
+        now_s = self.loop.time()
+        for replica in self.replicas:
+            if self.rng.random() < self.options.stale_route_share:
+                until_s = now_s + self.rng.random() * _STALE_ROUTE_S_MAX
+                replica.stale = (until_s, replica.route())
+        self.incarnations.append(started)
+        started.process.spawn(started.boot())
+        return started
+
+    def kill_actor(self, incarnation: Incarnation, back_s: float, *, same_node: bool) -> None:
+        """End an actor's process; Ray starts it anew, unless it has done so already."""
+        if not incarnation.process.is_alive:
+            return
+        incarnation.process.kill()
+        for future in list(incarnation.calls):
+            self._ray.call_at(self.soon_s(1.0), _set_away, future)
+        if incarnation is self.incarnation:
+            node = incarnation.process.node
+            if not same_node:
+                node = f"node {len(self.incarnations) + 1}"
+            self._ray.call_at(self.loop.time() + back_s, self._restart, incarnation, node)
+
+    def _restart(self, lost: Incarnation, node: str) -> None:
+        if self.incarnation is lost:
+            self.start_actor(node)
+
+    def leave(self, status: int) -> None:
+        """Stand in for ``os._exit``."""
+        process = current()
+        assert status == 1
+        [incarnation] = [i for i in self.incarnations if i.process is process]
+        self.kill_actor(incarnation, 0.3 + self.rng.random(), same_node=True)
+        raise Gone
+
+    def start_writer(self, index: int) -> None:
+        """Start a writer."""
+        process = Process(self.loop, f"writer {index}")
+        self.writers[index] = process
+        process.spawn(self._write(index))
+
+    async def _write(self, index: int) -> None:
+        CheckpointWriter(index, self.options.writers, "amqp://simulated", "postgresql://simulated")
+
+    def kill_writer(self, index: int, back_s: float) -> None:
+        """End a writer; Ray starts it anew."""
+        if self.writers[index].is_alive:
+            self.writers[index].kill()
+            self._ray.call_at(self.loop.time() + back_s, self.start_writer, index)
+
+    def start_replica(self) -> None:
+        """Start a replica."""
+        self._replicas_count += 1
+        self.replicas.append(Replica(self, self._replicas_count))
+
+    def kill_replica(self, replica: Replica, back_s: float) -> None:
+        """End a replica; Serve starts another."""
+        replica.process.kill()
+        self.replicas.remove(replica)
+        self._ray.call_at(self.loop.time() + back_s, self.start_replica)
+
+    def has_pid(self, pid: int) -> bool:
+        """Stand in for ``psutil.pid_exists``, on the caller's node."""
+        node = current().node
+        return any(
+            i.process.pid == pid and i.process.node == node and i.process.is_alive
+            for i in self.incarnations
+        )
+
+    # --- from people to replicas and back -------------------------------------------------------
+
+    def ask(
+        self, replica: Replica, item: BatchItem, answered: Callable[[BatchReply], object]
+    ) -> None:
+        """Bring an item to a replica; ``answered`` hears its reply there, if there ever is one."""
+        replica.process.call_at(self.soon_s(), replica.batcher.submit, item, answered)
+
+    # --- where the real code meets the fakes ----------------------------------------------------
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """Put the fakes below the real code."""
+        patch.setattr(aio_pika, "connect", self.broker.connect)
+        patch.setattr(asyncpg, "connect", self.database.connect)
+        patch.setattr(limits, "PARTITIONS", 1)
+        patch.setattr(clock, "time", _Time(self.loop))
+        patch.setattr(handover, "psutil", _Psutil(self))
+        patch.setattr(session_actor, "Settings", _FixedSettings)
+        patch.setattr(session_actor, "RedisPublisher", lambda *_: _Frames(self))
+        patch.setattr(session_actor, "SessionHost", self._make_host)
+        patch.setattr(session_actor, "os", _Os(self))
+        patch.setattr(session_actor, "_here", _here)
+
+    def _make_host(self, *args: Any, **more: Any) -> SessionHost:
+        host = SessionHost(*args, **more)
+        self.on_ready(host)
+        return host
+
+
+class _FixedSettings:
+    @staticmethod
+    def from_env() -> Settings:
+        return _SETTINGS
+
+
+class _Frames:
+    """The session's Redis channel, as the actor sees it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def publish(self, publication: Publication) -> None:
+        self._cluster.on_frame(publication)
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+
+class _Time:
+    """``time``, as far as :mod:`actors.clock` asks it: virtual, with each machine's own error."""
+
+    CLOCK_BOOTTIME = 7
+
+    def __init__(self, loop: SeededLoop) -> None:
+        self._loop = loop
+
+    def time_ns(self) -> int:
+        return (START_MS + current().skew_ms) * 1_000_000 + round(self._loop.time() * 1e9)
+
+    def clock_gettime_ns(self, clock_id: int) -> int:
+        assert clock_id == self.CLOCK_BOOTTIME, "a suspended machine must not stop it"
+        # The machine was on for a while before.
+        return round((self._loop.time() + 1_000.0) * 1e9)
+
+
+class _Psutil:
+    def __init__(self, cluster: Cluster) -> None:
+        self.pid_exists = cluster.has_pid
+
+
+class _Os:
+    def __init__(self, cluster: Cluster) -> None:
+        self._exit = cluster.leave
+
+    @staticmethod
+    def getpid() -> int:
+        return current().pid
+
+
+def _here() -> Place:
+    return Place(current().node, current().pid)

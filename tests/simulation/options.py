@@ -1,0 +1,173 @@
+"""What a seed draws: the quiz, the people, the network and every fault, all of it printed on failure."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, fields
+from typing import Final
+
+Rng = random.Random
+
+#: Until when faults may begin; all is healed some time later, seconds.
+_FAULTS_S_MAX: Final = 12.0
+
+#: What a server has just done, or is about to do, when an ambush strikes.
+POINTS: Final = (
+    "publish:batch",
+    "publish:barrier",
+    "deliver",
+    "ack",
+    "sql:take_over",
+    "sql:note_place",
+    "sql:session_epoch",
+    "sql:stored_barrier",
+    "sql:stored_joins",
+    "sql:stored_events",
+    "sql:barriers",
+    "sql:store_answers",
+    "commit",
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One misfortune.
+
+    Attributes:
+        kind: a method of :class:`tests.simulation.faults.Faults`.
+        at_s: when it comes, or from when its ambush waits.
+        for_s: how long it lasts: a pause, an outage, the time until a successor starts.
+        successor_s: for a paused actor, after which time Ray starts another; negative: never.
+        same_node: whether the successor starts where the earlier one ran.
+        index: which writer or replica, or which kind of connection.
+        point, nth, is_before: the ambush: at the nth time that a server is reached by, or has just
+            done, this. It then strikes whoever asked for it, if it is of the kind.
+    """
+
+    kind: str
+    at_s: float
+    for_s: float
+    successor_s: float = -1.0
+    same_node: bool = False
+    index: int = 0
+    point: str = ""
+    nth: int = 1
+    is_before: bool = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that was drawn before the play begins; what comes later is drawn by the way."""
+
+    # --- the quiz
+    self_paced: bool
+    questions: int
+    time_limit_ms: int
+    preview_ms: int
+    streak_bonus: bool
+    by_speed: bool
+    early_close: bool
+    # --- the people
+    participants: int
+    late_joiners: int
+    think_s_max: float
+    repeat_share: float
+    impatient_s: float
+    extend_share: float
+    close_share: float
+    remove_share: float
+    end_early_share: float
+    # --- the machines
+    replicas: int
+    writers: int
+    skew_ms_max: int
+    stale_route_share: float
+    frames_lost_share: float
+    # --- the network
+    latency_s: float
+    slow_share: float
+    slow_s_max: float
+    cut_share: float
+    calls_lost_share: float
+    calls_doubled_share: float
+    # --- what goes wrong
+    faults: tuple[Fault, ...] = field(default=())
+
+    def __str__(self) -> str:
+        """One line for each option, and for each fault."""
+        lines = [
+            f"  {entry.name} = {_short(getattr(self, entry.name))}"
+            for entry in fields(self)
+            if entry.name != "faults"
+        ]
+        return "\n".join((*lines, *(f"  {fault}" for fault in self.faults)))
+
+
+def _short(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def draw(rng: Rng) -> Options:
+    """Options of one seed. Half of the seeds have a quiet network, so that a fault stands alone."""
+    is_rough = rng.random() < 0.5
+    self_paced = rng.random() < 0.15
+    return Options(
+        self_paced=self_paced,
+        questions=rng.randint(1, 3),
+        time_limit_ms=rng.choice((2_000, 3_000, 5_000)),
+        preview_ms=rng.choice((0, 0, 300)),
+        streak_bonus=not self_paced and rng.random() < 0.3,
+        by_speed=not self_paced and rng.random() < 0.7,
+        early_close=rng.random() < 0.4,
+        participants=rng.randint(2, 5),
+        late_joiners=rng.choice((0, 0, 1, 2)),
+        think_s_max=rng.choice((0.2, 1.0, 2.5)),
+        repeat_share=rng.choice((0.1, 0.5, 0.9)),
+        impatient_s=rng.choice((0.7, 3.0, 15.0)),
+        extend_share=rng.choice((0.0, 0.2, 0.5)),
+        close_share=rng.choice((0.0, 0.2)),
+        remove_share=rng.choice((0.0, 0.0, 0.1)),
+        end_early_share=rng.choice((0.0, 0.0, 0.1)),
+        replicas=rng.randint(1, 3),
+        writers=rng.randint(1, 2),
+        skew_ms_max=rng.choice((0, 50, 1_000)),
+        stale_route_share=rng.choice((0.0, 0.5, 1.0)),
+        frames_lost_share=rng.choice((0.0, 0.05)),
+        latency_s=rng.choice((0.001, 0.005, 0.03)),
+        slow_share=rng.choice((0.005, 0.03)) if is_rough else 0.0,
+        slow_s_max=rng.choice((0.5, 2.0, 8.0)),
+        cut_share=rng.choice((0.0, 0.002, 0.01)) if is_rough else 0.0,
+        calls_lost_share=rng.choice((0.0, 0.02, 0.1)) if is_rough else 0.0,
+        calls_doubled_share=rng.choice((0.0, 0.05)),
+        faults=tuple(_draw_fault(rng) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))),
+    )
+
+
+_KINDS: Final = (
+    ("actor_crash", 4),
+    ("actor_pause", 6),
+    ("writer_crash", 3),
+    ("writer_pause", 2),
+    ("replica_crash", 1),
+    ("broker_away", 2),
+    ("database_away", 2),
+    ("database_slow", 1),
+    ("cut", 2),
+)
+
+
+def _draw_fault(rng: Rng) -> Fault:
+    kind = rng.choices([name for name, _ in _KINDS], [weight for _, weight in _KINDS])[0]
+    is_ambush = rng.random() < 0.6 and kind not in ("replica_crash", "database_slow")
+    return Fault(
+        kind=kind,
+        at_s=round(rng.random() * _FAULTS_S_MAX, 3),
+        for_s=round(rng.choice((0.3, 1.0, 4.0, 9.0)) * (0.5 + rng.random()), 3),
+        # Around the lease's length lie the narrow escapes.
+        successor_s=round(rng.choice((-1.0, 0.0, 0.05, 1.0, 3.0)) * (0.5 + rng.random()), 3),
+        same_node=rng.random() < 0.5,
+        index=rng.randint(0, 3),
+        point=rng.choice(POINTS) if is_ambush else "",
+        nth=rng.choice((1, 1, 1, 2, 3, 5)) if is_ambush else 1,
+        is_before=is_ambush and rng.random() < 0.4,
+    )

@@ -1,0 +1,300 @@
+"""The people: participants and the host behave as the real page does, and one viewer looks on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from engine import limits
+from engine.ids import OpeningNo, ParticipantId
+from engine.phases import Phase, Step
+from engine.view import Delta, View, apply
+from engine.wire import (
+    AnswerItem,
+    BatchItem,
+    BatchReply,
+    DeltaFrame,
+    DoneReply,
+    FaultReply,
+    FramePublication,
+    JoinedReply,
+    JoinItem,
+    MoveItem,
+    Publication,
+    decode_server_message,
+    decode_snapshot,
+)
+from tests.simulation.audit import Auditor
+from tests.simulation.cluster import Cluster, Replica
+from tests.simulation.loop import Process
+
+#: The right choice of every question, and a wrong one, as masks.
+_RIGHT, _WRONG = 0b10, 0b01
+_PATIENCE_S = 20.0
+
+
+class Viewer:
+    """What everybody sees: one view, kept as a replica's room keeps it."""
+
+    def __init__(self, cluster: Cluster, process: Process) -> None:
+        self._cluster = cluster
+        self._process = process
+        self.view: View | None = None
+        self._heard_s = 0.0
+        self._changed = asyncio.Event()
+        self._behind = asyncio.Event()
+        cluster.on_frame = self._publish
+
+    def _publish(self, publication: Publication) -> None:
+        """Take a publication from an actor to the viewer, unless it is lost on the way."""
+        cluster = self._cluster
+        if cluster.rng.random() >= cluster.options.frames_lost_share or cluster.network.is_healed:
+            self._process.call_at(cluster.loop.time() + 0.001, self._receive, publication)
+
+    def _receive(self, publication: Publication) -> None:
+        stamp, mine = (publication.epoch, publication.version), self._stamp
+        if stamp[0] < mine[0]:
+            return
+        self._heard_s = self._cluster.loop.time()
+        if isinstance(publication, FramePublication) and self.view is not None:
+            frame = decode_server_message(publication.frame)
+            assert isinstance(frame, DeltaFrame)
+            if stamp == (mine[0], mine[1] + 1):
+                self._show(apply(Delta(*stamp, frame.changes), self.view))
+                return
+        if stamp > mine:
+            self._behind.set()
+
+    @property
+    def _stamp(self) -> tuple[int, int]:
+        return (self.view.epoch, self.view.version) if self.view is not None else (0, 0)
+
+    def _show(self, view: View) -> None:
+        self.view = view
+        self._changed.set()
+        self._changed.clear()
+
+    async def changed(self, at_most_s: float) -> None:
+        """Return when there is something new to see, or after a while."""
+        try:
+            await asyncio.wait_for(self._changed.wait(), at_most_s)
+        except TimeoutError:
+            self._behind.set()
+
+    async def run(self) -> None:
+        """Ask for a snapshot whenever something is missing, or all is silent."""
+        loop = self._cluster.loop
+        while True:
+            silence_s = limits.CHANNEL_SILENCE_MS / 1000
+            try:
+                await asyncio.wait_for(self._behind.wait(), silence_s)
+            except TimeoutError:
+                if loop.time() - self._heard_s < silence_s and self.view is not None:
+                    continue
+            self._behind.clear()
+            await self._ask()
+
+    async def _ask(self) -> None:
+        if not self._cluster.replicas:
+            return
+        replica = self._cluster.rng.choice(self._cluster.replicas)
+        try:
+            data = await asyncio.wait_for(replica.snapshot.remote(), 3.0)
+        except Exception:  # noqa: BLE001 - asked again at the next silence
+            return
+        if data:
+            view = decode_snapshot(data).view
+            if (view.epoch, view.version) > self._stamp:
+                self._heard_s = self._cluster.loop.time()
+                self._show(view)
+
+
+class _Person:
+    """Somebody at a page: asks one replica, sends again what was not answered, in the end elsewhere."""
+
+    def __init__(self, people: People) -> None:
+        self._people = people
+        self._cluster = people.cluster
+        self._rng = people.cluster.rng
+        self._replica: Replica | None = None
+
+    async def ask(self, item: BatchItem) -> BatchReply:
+        """Send an item until there is an answer to it that is not ``retry``."""
+        while True:
+            reply = await self._ask_once(item)
+            if reply is not None and not (isinstance(reply, FaultReply) and reply.retryable):
+                return reply
+            if self._rng.random() < 0.5:
+                self._replica = None
+            await asyncio.sleep(limits.RETRY_AFTER_MS / 1000 * (0.2 + self._rng.random()))
+
+    async def _ask_once(self, item: BatchItem) -> BatchReply | None:
+        """One try; None when nothing came back in time."""
+        cluster, people = self._cluster, self._people
+        if self._replica not in cluster.replicas:
+            if not cluster.replicas:
+                return None
+            self._replica = self._rng.choice(cluster.replicas)
+        assert self._replica is not None
+        future: asyncio.Future[BatchReply] = cluster.loop.create_future()
+        was_acknowledged = people.auditor.is_acknowledged(item)
+
+        def answered(reply: BatchReply) -> None:
+            # At the replica: what it was told is acknowledged, whether it still reaches anybody.
+            people.note(f"{item} -> {reply}")
+            people.auditor.replied(item, reply, was_acknowledged=was_acknowledged)
+            if cluster.copies():
+                people.process.call_at(cluster.soon_s(), _set, future, reply)
+
+        cluster.ask(self._replica, item, answered)
+        try:
+            return await asyncio.wait_for(future, people.cluster.options.impatient_s)
+        except TimeoutError:
+            return None
+
+    async def ask_again(self, item: BatchItem, share: float) -> None:
+        """Perhaps send something again that was answered, as a page does that was loaded anew."""
+        if self._rng.random() < share:
+            await asyncio.sleep(self._rng.random() * 3.0)
+            if self._rng.random() < 0.5:
+                self._replica = None
+            await self.ask(item)
+
+
+def _set(future: asyncio.Future[BatchReply], reply: BatchReply) -> None:
+    if not future.done():
+        future.set_result(reply)
+
+
+class People:
+    """Everybody. :meth:`play` returns when nobody wants anything any more."""
+
+    def __init__(
+        self, cluster: Cluster, auditor: Auditor, process: Process, note: Callable[[str], None]
+    ) -> None:
+        self.cluster = cluster
+        self.auditor = auditor
+        self.process = process
+        self.note = note
+        self.viewer = Viewer(cluster, process)
+        self._options = cluster.options
+        self._rng: random.Random = cluster.rng
+        self._joined_count = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def play(self) -> None:
+        """Play the quiz to its end."""
+        options = self._options
+        watching = self.process.spawn(self.viewer.run())
+        self._tasks = [self.process.spawn(self._host())]
+        for number in range(1, options.participants + options.late_joiners + 1):
+            is_late = number > options.participants
+            self._tasks.append(self.process.spawn(self._participant(number, is_late=is_late)))
+        await asyncio.gather(*self._tasks)
+        watching.cancel()
+
+    @property
+    def _phase(self) -> Phase:
+        return self.viewer.view.phase if self.viewer.view is not None else Phase.LOBBY
+
+    # --- a participant --------------------------------------------------------------------------
+
+    async def _participant(self, number: int, *, is_late: bool) -> None:
+        person = _Person(self)
+        await asyncio.sleep(self._rng.random() * (5.0 if is_late else 1.0))
+        join = JoinItem(f"join-key-{number}", f"Person {number}")
+        reply = await person.ask(join)
+        if not isinstance(reply, JoinedReply):
+            return
+        self._joined_count += 1
+        repeats = [self.process.spawn(person.ask_again(join, self._options.repeat_share))]
+        done: set[int] = set()
+        while not self._phase.is_over:
+            openings = self._openings() - done
+            if not openings:
+                await self.viewer.changed(_PATIENCE_S)
+                continue
+            opening_no = min(openings)
+            done.add(opening_no)
+            repeats += await self._answer(person, reply.participant_id, opening_no)
+        await asyncio.gather(*repeats)
+
+    def _openings(self) -> set[int]:
+        """The openings that take answers now."""
+        view = self.viewer.view
+        if view is None:
+            return set()
+        if view.phase is Phase.SELF_PACED_OPEN:
+            return set(range(1, view.question_count + 1))
+        return {view.opening_no} if view.phase is Phase.QUESTION_OPEN else set()
+
+    async def _answer(
+        self, person: _Person, who: ParticipantId, opening_no: int
+    ) -> list[asyncio.Task[None]]:
+        rng, options = self._rng, self._options
+        think_s = rng.random() * options.think_s_max
+        await asyncio.sleep(think_s)
+        elapsed_ms = -1 if rng.random() < 0.3 else round(think_s * 1000)
+        mask = _RIGHT if rng.random() < 0.7 else _WRONG
+        item = AnswerItem(who, OpeningNo(opening_no), mask, "", elapsed_ms)
+        doubts = []
+        if rng.random() < options.repeat_share / 2:
+            # Another page of the same person, at the same time, with another mind.
+            other = AnswerItem(who, OpeningNo(opening_no), 0b11 ^ mask, "", -1)
+            doubts.append(self.process.spawn(_Person(self).ask_again(other, 1.0)))
+        await person.ask(item)
+        again = AnswerItem(who, OpeningNo(opening_no), 0b11 ^ mask, "", -1)
+        doubts.append(self.process.spawn(person.ask_again(again, options.repeat_share)))
+        return doubts
+
+    # --- the host -------------------------------------------------------------------------------
+
+    async def _host(self) -> None:
+        person = _Person(self)
+        options = self._options
+        repeats: list[asyncio.Task[None]] = []
+        count = 0
+        while self._joined_count < options.participants and self.cluster.loop.time() < _PATIENCE_S:
+            await asyncio.sleep(0.1)
+        while not self._phase.is_over:
+            view = self.viewer.view
+            step = await self._choose()
+            if view is None or step is None or view is not self.viewer.view:
+                await self.viewer.changed(1.0)
+                continue
+            count += 1
+            who = self._rng.randint(1, options.participants) if step is Step.REMOVE else 0
+            command = MoveItem(
+                step,
+                view.phase,
+                view.opening_no,
+                f"command-{count}",
+                limits.EXTEND_MS_MIN if step is Step.EXTEND else 0,
+                ParticipantId(who),
+            )
+            reply = await person.ask(command)
+            if isinstance(reply, DoneReply):
+                repeats.append(self.process.spawn(person.ask_again(command, options.repeat_share)))
+            if view is self.viewer.view:
+                await self.viewer.changed(1.0)
+        await asyncio.gather(*repeats)
+
+    async def _choose(self) -> Step | None:
+        """What the host does next; None: waits."""
+        rng, options, phase = self._rng, self._options, self._phase
+        await asyncio.sleep(rng.random() * 0.5)
+        if phase is Phase.LOBBY:
+            return Step.START
+        if rng.random() < options.end_early_share:
+            return rng.choice((Step.FINISH, Step.CANCEL))
+        if rng.random() < options.remove_share:
+            return Step.REMOVE
+        if phase is Phase.QUESTION_OPEN:
+            if rng.random() < options.extend_share:
+                return Step.EXTEND
+            return Step.CLOSE if rng.random() < options.close_share else None
+        if phase is Phase.SELF_PACED_OPEN:
+            await asyncio.sleep(options.questions * (1.0 + options.think_s_max))
+            return Step.FINISH
+        return Step.NEXT if phase is not Phase.PREVIEW or rng.random() < 0.2 else None

@@ -1,0 +1,221 @@
+"""Plays one seed from its first callback to its last check."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from engine.model import Mode, Quiz, ScoringPolicy, SessionSettings
+from engine.testing.factories import make_question
+from tests.simulation.ablations import ABLATIONS
+from tests.simulation.audit import Auditor
+from tests.simulation.cluster import Cluster
+from tests.simulation.faults import Faults
+from tests.simulation.loop import Gone, Process, SeededLoop
+from tests.simulation.options import Options, draw
+from tests.simulation.people import People
+
+#: After all is healed everything must be over by then, virtual seconds: each of a few waits for a
+#: connection, a batch, a barrier and a lease, one behind the other.
+_SETTLE_S_MAX = 180.0
+#: Before everything heals, whatever is under way.
+_ROUGH_S_MIN = 15.0
+_LOGGERS = ("actors", "serve_app")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a seed.
+
+    Attributes:
+        violations: (invariant, what was seen); empty when all is well.
+        steps, virtual_s: how much happened, and in what time.
+        acknowledged, epochs, superseded: how much there was to lose, how often the session was
+            taken over, and how many batches came too late.
+    """
+
+    seed: int
+    without: str
+    options: Options
+    violations: tuple[tuple[str, str], ...]
+    steps: int
+    virtual_s: float
+    acknowledged: int
+    epochs: int
+    superseded: int
+
+    def __str__(self) -> str:
+        """Everything that is needed to see it again."""
+        command = f".venv/bin/python -m tests.simulation --seed {self.seed}"
+        if self.without:
+            command += f" --without {self.without}"
+        lines = [f"seed {self.seed} after {self.virtual_s:.3f} s:"]
+        lines += [f"  VIOLATED: {invariant}\n    {seen}" for invariant, seen in self.violations]
+        return "\n".join((*lines, "options:", str(self.options), f"again: {command} --verbose"))
+
+
+class _World:
+    def __init__(self, seed: int, *, is_verbose: bool) -> None:
+        rng = random.Random(seed)
+        self.options = draw(rng)
+        self._is_verbose = is_verbose
+        self.loop = SeededLoop(random.Random(rng.random()))
+        self.loop.set_exception_handler(self._unhandled)
+        quiz, settings = _quiz(self.options), _settings(self.options)
+        self.cluster = Cluster(self.loop, random.Random(rng.random()), self.options, quiz, settings)
+        self._process = Process(self.loop, "world")
+        self._stop = asyncio.Event()
+        self.auditor = Auditor(quiz, settings, self.cluster.database, self._stop.set)
+        self._is_ending = False
+
+    def note(self, what: str) -> None:
+        """Tell what happens, to whoever wants to read it."""
+        if self._is_verbose:
+            print(f"{self.loop.time():9.4f}  {what}")  # noqa: T201 - that is what it is for
+
+    def failed(self, record: logging.LogRecord) -> None:
+        """The code under test has logged an error."""
+        if not self._is_ending and record.exc_info is not None:
+            self.auditor.violate(
+                "nothing fails inside", f"{record.getMessage()} {record.exc_info[1]!r}"
+            )
+
+    def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not self._is_ending and error is not None and not isinstance(error, Gone):
+            self.auditor.violate("nothing fails inside", f"{context['message']}: {error!r}")
+
+    def run(self) -> None:
+        self._process.context.run(
+            self.loop.run_until_complete, self._process.spawn(self._supervise())
+        )
+
+    def end(self) -> None:
+        self._is_ending = True
+        self.loop.end()
+
+    async def _supervise(self) -> None:
+        """Let it play, heal it, and let it settle; leave at the first violation."""
+        cluster = self.cluster
+        cluster.on_ready = self._ready
+        faults = Faults(cluster, self.note)
+        people = People(cluster, self.auditor, Process(self.loop, "people"), self.note)
+        seen = cluster.on_frame
+        cluster.on_frame = lambda p: (self.auditor.published(p), seen(p))
+        cluster.start()
+        playing = people.process.spawn(people.play())
+        rough_s = max(_ROUGH_S_MIN, faults.over_s)
+        await self._until(lambda: playing.done() and self._is_settled(), rough_s)
+        faults.heal()
+        if not await self._until(lambda: playing.done() and self._is_settled(), _SETTLE_S_MAX):
+            self.auditor.violate("everything settles", self._standing(playing))
+        elif not self.auditor.violations:
+            host = cluster.incarnation.host
+            assert host is not None
+            self.auditor.settled(host)
+            if cluster.broker.dead:
+                self.auditor.violate("no message is given up", f"{len(cluster.broker.dead)} dead")
+
+    async def _until(self, is_done: Any, for_s: float) -> bool:
+        """Whether something came about in time; true as well when there is no need to go on."""
+        end_s = self.loop.time() + for_s
+        while not is_done() and not self._stop.is_set():
+            if self.loop.time() > end_s:
+                return False
+            await asyncio.sleep(0.25)
+        return True
+
+    def _is_settled(self) -> bool:
+        cluster = self.cluster
+        return (
+            cluster.broker.is_drained
+            and bool(cluster.database.session["finished"])
+            and cluster.incarnation.host is not None
+            and cluster.incarnation.process.is_alive
+        )
+
+    def _standing(self, playing: asyncio.Task[None]) -> str:
+        cluster, host = self.cluster, self.cluster.incarnation.host
+        return (
+            f"people done: {playing.done()}, queue drained: {cluster.broker.is_drained}, "
+            f"finished: {cluster.database.session['finished']}, "
+            f"actor: {host.statistics() if host is not None else 'not ready'}, "
+            f"epoch in the tables: {cluster.database.session['epoch']}"
+        )
+
+    def _ready(self, host: Any) -> None:
+        self.note(f"ready: {host.statistics()}")
+        self.auditor.ready(host)
+
+
+def simulate(seed: int, without: str = "", *, is_verbose: bool = False) -> Outcome:
+    """Play a seed, perhaps without one of the safeguards."""
+    world = _World(seed, is_verbose=is_verbose)
+    was_collecting = gc.isenabled()
+    # Tasks of the dead lie in cycles; collected half-way they would still run their ends.
+    gc.disable()
+    try:
+        with pytest.MonkeyPatch.context() as patch, _errors_told_to(world):
+            world.cluster.install(patch)
+            if without:
+                ABLATIONS[without].remove(patch)
+            try:
+                world.run()
+            finally:
+                world.end()
+    finally:
+        if was_collecting:
+            gc.enable()
+    return Outcome(
+        seed=seed,
+        without=without,
+        options=world.options,
+        violations=tuple(world.auditor.violations),
+        steps=world.loop.steps,
+        virtual_s=world.loop.time(),
+        acknowledged=len(world.auditor.acknowledged),
+        epochs=world.cluster.database.session["epoch"],
+        superseded=len(world.cluster.database.superseded),
+    )
+
+
+@contextmanager
+def _errors_told_to(world: _World) -> Iterator[None]:
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = world.failed  # type: ignore[method-assign]
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+        logger.propagate = False
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.propagate = propagate
+            logger.removeHandler(handler)
+
+
+def _quiz(options: Options) -> Quiz:
+    question = make_question(time_limit_ms=options.time_limit_ms)
+    return Quiz("A quiz", (question,) * options.questions)
+
+
+def _settings(options: Options) -> SessionSettings:
+    return SessionSettings(
+        mode=Mode.SELF_PACED if options.self_paced else Mode.LIVE,
+        scoring=ScoringPolicy.SPEED if options.by_speed else ScoringPolicy.ACCURACY,
+        streak_bonus=options.streak_bonus,
+        preview_ms=options.preview_ms,
+        close_when_all_answered=options.early_close,
+    )

@@ -1,0 +1,255 @@
+"""The tables in memory: the statements of the protocol by their names, and asyncpg's face.
+
+Transactions read what is committed and are applied whole at their commit; of two rows under one
+unique key the first that is committed stands (``ON CONFLICT DO NOTHING``). Row locks are left out:
+they order what the unique keys decide anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import asyncpg
+
+from actors.sql import queries
+from tests.simulation.loop import Process
+from tests.simulation.network import Link, Network
+
+_NAMES = {text: name for name, text in queries.items()}
+#: PostgreSQL ends a transaction whose client is silent for so long (``SERVER_SETTINGS``), seconds.
+_IDLE_S_MAX = 5.0
+
+Row = dict[str, Any]
+Notice = Callable[[str, Process, bool], None]
+
+_ANSWER = (
+    "session_id", "epoch", "opening_no", "participant_id", "question_index", "choice_mask", "text",
+    "elapsed_ms", "correct", "points", "seq", "at_ms",
+)  # fmt: skip
+_JOIN = ("session_id", "epoch", "participant_id", "join_key", "nickname", "seq", "at_ms")
+_EVENT = ("session_id", "epoch", "seq", "event")
+
+
+class Table:
+    """Rows under unique keys."""
+
+    def __init__(self, columns: tuple[str, ...], *keys: tuple[str, ...]) -> None:
+        self.columns = columns
+        self.keys = keys
+        self.rows: list[Row] = []
+        self._taken: set[tuple[object, ...]] = set()
+
+    def insert(self, columns: tuple[list[Any], ...]) -> None:
+        """Add rows whose keys are all new; leave the others out."""
+        for values in zip(*columns, strict=True):
+            row = dict(zip(self.columns, values, strict=True))
+            keys = [(index, *(row[c] for c in key)) for index, key in enumerate(self.keys)]
+            if not self._taken.isdisjoint(keys):
+                continue
+            self._taken.update(keys)
+            self.rows.append(row)
+
+
+class Database:
+    """The server; one session's row and what is stored of it.
+
+    Attributes:
+        slow_s: what every statement takes longer.
+        session: the row in ``sessions``.
+    """
+
+    def __init__(self, process: Process, network: Network, notice: Notice, session: Row) -> None:
+        self.process = process
+        self.is_up = True
+        self.notice = notice
+        self.slow_s = 0.0
+        self.session = session
+        self.answers = Table(_ANSWER, ("opening_no", "participant_id"))
+        self.participants = Table(_JOIN, ("participant_id",), ("join_key",))
+        self.events = Table(_EVENT, ("seq",))
+        self.superseded: list[tuple[Any, ...]] = []
+        self._network = network
+
+    async def connect(self, _url: str, **settings: Any) -> Connection:
+        """Stand in for ``asyncpg.connect``."""
+        await asyncio.sleep(self._network.delay_s())
+        if not self.is_up:
+            raise ConnectionRefusedError("the database is away")
+        link = Link(self._network, self, has_heartbeat=False)
+        return Connection(self, link, settings["command_timeout"])
+
+    def crash(self) -> None:
+        """Lose every connection and what was not committed."""
+        self.is_up = False
+        for link in [link for link in self._network.links if link.server is self]:
+            link.server_gone()
+
+    def lost(self, link: Link) -> None:
+        """See :class:`tests.simulation.network.Server`: its transaction dies with it."""
+
+    def run(self, name: str, args: tuple[Any, ...]) -> list[Row]:
+        """Run a statement by its name."""
+        rows: list[Row] | None = getattr(self, f"_{name}")(*args)
+        return rows or []
+
+    # --- who may act ----------------------------------------------------------------------------
+
+    def _take_over(self, actor_name: str) -> list[Row]:
+        session = self.session
+        if session["actor_name"] != actor_name or session["ended"]:
+            return []
+        session["epoch"] += 1
+        return [dict(session)]
+
+    def _note_place(self, _session_id: str, epoch: int, node: str, pid: int) -> list[Row]:
+        if self.session["epoch"] != epoch:
+            return []
+        self.session.update(actor_node=node, actor_pid=pid)
+        return [self.session]
+
+    def _session_epoch(self, _session_id: str) -> list[Row]:
+        return [{"epoch": self.session["epoch"]}]
+
+    def _note_finished(self, actor_name: str, epoch: int) -> None:
+        if (self.session["actor_name"], self.session["epoch"]) == (actor_name, epoch):
+            self.session["finished"] = True
+
+    # --- what is stored -------------------------------------------------------------------------
+
+    def _stored_barrier(self, _session_id: str) -> list[Row]:
+        return [dict(self.session)]
+
+    def _stored_joins(self, _session_id: str) -> list[Row]:
+        return list(self.participants.rows)
+
+    def _stored_answers(self, _session_id: str) -> list[Row]:
+        return list(self.answers.rows)
+
+    def _stored_events(self, _session_id: str) -> list[Row]:
+        return sorted(self.events.rows, key=lambda row: row["seq"])
+
+    # --- what writers store ---------------------------------------------------------------------
+
+    def _barriers(self, _session_ids: list[str]) -> list[Row]:
+        return [dict(self.session)]
+
+    def _store_answers(self, *columns: list[Any]) -> None:
+        self.answers.insert(columns)
+
+    def _store_joins(self, *columns: list[Any]) -> None:
+        self.participants.insert(columns)
+
+    def _store_events(self, *columns: list[Any]) -> None:
+        self.events.insert(columns)
+
+    def _store_superseded(self, *columns: list[Any]) -> None:
+        self.superseded += zip(*columns, strict=True)
+
+    def _store_barriers(self, _ids: list[str], epochs: list[int], numbers: list[int]) -> None:
+        session = self.session
+        new = (epochs[0], numbers[0])
+        if (session["barrier_epoch"], session["barrier_number"]) < new:
+            session["barrier_epoch"], session["barrier_number"] = new
+
+
+class Connection:
+    """As much of ``asyncpg``'s connection as is used."""
+
+    def __init__(self, database: Database, link: Link, timeout_s: float) -> None:
+        self._database = database
+        self._link = link
+        self._timeout_s = timeout_s
+        self._open: _Transaction | None = None
+
+    def is_closed(self) -> bool:
+        """Whether it is known to be over."""
+        return self._link.broken is not None
+
+    def terminate(self) -> None:
+        """Close it at once."""
+        self._link.hang_up()
+
+    async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - asyncpg's own name
+        """Close it."""
+        self._link.hang_up()
+
+    def transaction(self) -> _Transaction:
+        """A transaction, to be entered."""
+        return _Transaction(self, self._database, self._link)
+
+    async def fetch(self, query: str, *args: Any) -> list[Row]:
+        """Run a statement and return its rows."""
+        rows: list[Row] = await self.ask(self._run, _NAMES[query], args)
+        return rows
+
+    async def execute(self, query: str, *args: Any) -> None:
+        """Run a statement of a transaction."""
+        assert self._open is not None, "writers store in transactions only"
+        await self.ask(self._open.hold, _NAMES[query], args)
+
+    async def ask(self, work: Callable[..., Any], *args: object) -> Any:
+        """Have the server do something, in the time that a command may take."""
+        if self._database.slow_s:
+            await asyncio.sleep(self._database.slow_s)
+        return await asyncio.wait_for(self._link.call(work, *args), self._timeout_s)
+
+    def enter(self, transaction: _Transaction | None) -> None:
+        """Begin a transaction, or leave it."""
+        self._open = transaction
+
+    def _run(self, name: str, args: tuple[Any, ...]) -> list[Row]:
+        """Run a statement, at the server."""
+        self._database.notice(f"sql:{name}", self._link.client, True)
+        rows = self._database.run(name, args)
+        self._database.notice(f"sql:{name}", self._link.client, False)
+        return rows
+
+
+class _Transaction:
+    """Its statements are held at the server until the commit."""
+
+    def __init__(self, connection: Connection, database: Database, link: Link) -> None:
+        self._connection = connection
+        self._database = database
+        self._link = link
+        self._held: list[tuple[str, tuple[Any, ...]]] = []
+        self._last_s = link.client.loop.time()
+
+    async def __aenter__(self) -> Self:
+        self._connection.enter(self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._connection.enter(None)
+        if kind is None:
+            await self._connection.ask(self._commit)
+
+    # --- at the server --------------------------------------------------------------------------
+
+    def hold(self, name: str, args: tuple[Any, ...]) -> None:
+        """Run a statement that nobody else sees before the commit."""
+        self._keep_alive()
+        self._held.append((name, args))
+        self._database.notice(f"sql:{name}", self._link.client, False)
+
+    def _commit(self) -> None:
+        self._keep_alive()
+        self._database.notice("commit", self._link.client, True)
+        for name, args in self._held:
+            self._database.run(name, args)
+        self._database.notice("commit", self._link.client, False)
+
+    def _keep_alive(self) -> None:
+        now_s = self._link.client.loop.time()
+        if now_s - self._last_s > _IDLE_S_MAX:
+            self._link.server_gone()
+            raise asyncpg.IdleInTransactionSessionTimeoutError("the client was silent")
+        self._last_s = now_s
