@@ -6,6 +6,7 @@ With ``RAYQUIZ_SCREENSHOTS`` set to a folder, the screens are saved there.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
 
 _CHROMIUM = os.environ.get("RAYQUIZ_CHROMIUM", "/usr/bin/chromium")
@@ -36,12 +38,21 @@ class Network:
 
     def __init__(self) -> None:
         self.is_down = False
-        #: Messages to the page that contain this are lost.
+        #: Messages to the page, and from it, that contain this are lost.
         self.swallowed: str | None = None
+        #: Everything that reached the page, and all that it said, in order.
+        self.heard: list[str] = []
+        self.said: list[str] = []
+        #: Sockets that the page has opened.
+        self.opened_count = 0
+        self._opened = asyncio.Condition()
         self._routes: list[WebSocketRoute] = []
 
-    def handle(self, route: WebSocketRoute) -> None:
+    async def handle(self, route: WebSocketRoute) -> None:
         """Take over a websocket that a page opens."""
+        async with self._opened:
+            self.opened_count += 1
+            self._opened.notify_all()
         if self.is_down:
             route.on_message(lambda _: None)
             return
@@ -50,16 +61,32 @@ class Network:
 
         def to_page(message: str | bytes) -> None:
             if not (self.swallowed and self.swallowed in str(message)):
+                self.heard.append(str(message))
                 route.send(message)
 
+        def to_server(message: str | bytes) -> None:
+            self.said.append(str(message))
+            if not (self.swallowed and self.swallowed in str(message)):
+                server.send(message)
+
         server.on_message(to_page)
+        route.on_message(to_server)
+
+    async def close(self, code: int) -> None:
+        """Close every socket towards the page with this code."""
+        routes, self._routes = self._routes, []
+        for route in routes:
+            await route.close(code=code)
 
     async def cut(self) -> None:
         """Close every socket; new ones reach nobody."""
         self.is_down = True
-        routes, self._routes = self._routes, []
-        for route in routes:
-            await route.close(code=1012)
+        await self.close(1012)
+
+    async def opened(self, count: int) -> None:
+        """Wait until so many sockets have been opened."""
+        async with self._opened, asyncio.timeout(10):
+            await self._opened.wait_for(lambda: self.opened_count >= count)
 
     def mend(self) -> None:
         """Let messages through again; a page whose socket reached nobody finds out by itself."""
@@ -97,13 +124,19 @@ class Stage:
         if "Content Security Policy" in line:
             self.complaints.append(line)
 
-    async def host(self, session: dict[str, str], **device: Any) -> Page:
+    async def host(
+        self, session: dict[str, str], network: Network | None = None, **device: Any
+    ) -> Page:
         """The host's console on a laptop."""
-        return await self.open(f"/host#token={session['host_token']}", **{**_LAPTOP, **device})
+        path = f"/host#token={session['host_token']}"
+        return await self.open(path, network, **{**_LAPTOP, **device})
 
-    async def board(self, session: dict[str, str], **device: Any) -> Page:
+    async def board(
+        self, session: dict[str, str], network: Network | None = None, **device: Any
+    ) -> Page:
         """The projector."""
-        return await self.open(f"/board?pin={session['pin']}", **{**_PROJECTOR, **device})
+        path = f"/board?pin={session['pin']}"
+        return await self.open(path, network, **{**_PROJECTOR, **device})
 
     async def phone(self, path: str, network: Network | None = None) -> Page:
         """A phone that opens a page."""
@@ -143,15 +176,28 @@ class Stage:
 
 
 @pytest.fixture
+def make_network() -> type[Network]:
+    return Network
+
+
+@pytest.fixture
 def network() -> Network:
     return Network()
 
 
-@pytest.fixture
-async def stage(live_site: Any) -> AsyncIterator[Stage]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium for all tests; each page has a profile of its own."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
-        stage = Stage(live_site, browser)
-        yield stage
+        yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stage(live_site: Any, browser: Browser) -> AsyncIterator[Stage]:
+    stage = Stage(live_site, browser)
+    yield stage
+    for context in browser.contexts:
+        await context.close()
     assert not stage.complaints

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 _PLANET = {
     "kind": "single",
@@ -72,6 +72,7 @@ async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
     await host.keyboard.press("Space")
     await expect(page.get_by_role("heading", name=_PLANET["text"])).to_be_focused()
     await expect(page.locator(".pad")).to_have_count(4)
+    await expect(page.get_by_role("heading", name=_PLANET["text"])).to_be_focused()
     await page.keyboard.press("Tab")
     await page.keyboard.press("Tab")
     await expect(page.get_by_role("button", name="B Jupiter")).to_be_focused()
@@ -82,8 +83,7 @@ async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
         await host.wait_for_timeout(700)
         await host.keyboard.press(key)
         await expect(host.get_by_role("button", name=sign)).to_be_visible()
-    await expect(page.get_by_label("Your answer")).to_be_visible(timeout=10_000)
-    await page.keyboard.press("Tab")
+    await expect(page.get_by_label("Your answer")).to_be_focused(timeout=10_000)
     await page.keyboard.type("milky way")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Right!")).to_be_visible()
@@ -93,15 +93,21 @@ async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
 
 
 async def test_screen_readers_are_told_question_and_result(stage):
-    session = stage.session(_PLANET, preview_ms=1_500)
+    session = stage.session({**_PLANET, "time_limit_ms": 12_500}, preview_ms=1_500)
     host = await stage.host(session)
+    board = await stage.board(session)
     mia = await stage.join(session, "Mia")
     said = mia.locator("#announcer")
+    assert await said.get_attribute("aria-live") == "polite"
     await stage.press(host, "Start")
     await expect(said).to_contain_text(_PLANET["text"])
+    await expect(said).to_contain_text("Answers are open")
+    await expect(said).to_contain_text("seconds left")
     await mia.get_by_role("button", name="B Jupiter").click()
-    await expect(said).to_contain_text("Right!. +")
-    await expect(said).to_contain_text("You are 1st")
+    await expect(said).to_have_text(
+        re.compile(r"^Right! \+\d+ points\. You are 1st with \d+ points")
+    )
+    await expect(board.locator("#announcer")).to_contain_text("The right answer: B: Jupiter")
 
 
 async def test_removed_participant_sees_it_and_is_not_asked_to_wait(stage):
@@ -182,6 +188,73 @@ async def test_nothing_moves_for_those_who_asked_for_stillness(stage):
     await stage.press(host, "Final result")
     await expect(board.locator(".step-1.shown")).to_be_visible(timeout=1_000)
     assert await board.locator("canvas").count() == 0
+
+
+async def test_ranks_move_on_the_board_unless_stillness_is_asked_for(stage):
+    double = {**_PLANET, "points": "double"}
+    session = stage.session(_PLANET, double, _PLANET, scoring="accuracy.v1")
+    host = await stage.host(session)
+    boards = [
+        await stage.board(session),
+        await stage.board(session, reduced_motion="reduce"),
+    ]
+    mia, ben = await stage.join(session, "Mia"), await stage.join(session, "Ben")
+    moves = (
+        "list => list.getAnimations({ subtree: true })"
+        ".filter(move => move.effect.getKeyframes().some(frame => 'transform' in frame)).length"
+    )
+    await stage.press(host, "Start")
+    await mia.get_by_role("button", name="B Jupiter").click()
+    await ben.get_by_role("button", name="C Venus").click()
+    await stage.press(host, "Scoreboard")
+    await stage.press(host, "Next question")
+    await ben.get_by_role("button", name="B Jupiter").click()
+    await mia.get_by_role("button", name="C Venus").click()
+    await expect(host.get_by_role("button", name="Scoreboard")).to_be_visible()
+    await stage.press(host, "Scoreboard")
+    for board in boards:
+        await expect(board.locator(".score-row .nickname")).to_have_text(["Ben", "Mia"])
+    assert await boards[0].locator(".scoreboard").evaluate(moves) == 2
+    assert await boards[1].locator(".scoreboard").evaluate(moves) == 0
+
+
+async def test_whoever_joins_after_the_close_is_told_when_to_play(stage):
+    session = stage.session(_PLANET, _PLANET)
+    host = await stage.host(session)
+    await stage.join(session, "Mia")
+    await stage.press(host, "Start")
+    await stage.press(host, "Close now")
+    ben = await stage.join(session, "Ben")
+    await expect(ben.get_by_text("You play from the next question on.")).to_be_visible()
+    await stage.press(host, "Scoreboard")
+    await stage.press(host, "Next question")
+    await expect(ben.locator(".pad")).to_have_count(4)
+
+
+async def test_everything_to_press_on_a_phone_is_48_pixels_high(stage):
+    session = stage.session(_PLANET, _TYPED, mode="self_paced", scoring="accuracy.v1")
+    host = await stage.host(session, viewport={"width": 390, "height": 844})
+    landing = await stage.phone("/")
+    joining = await stage.phone(f"/play?pin={session['pin']}")
+    await expect(joining.get_by_label("Your name")).to_be_visible()
+    wrong = await stage.phone("/play?pin=000000")
+    await expect(wrong.get_by_role("link")).to_be_visible()
+    mia = await stage.join(session, "Mia")
+    await expect(host.locator(".name-chip")).to_have_count(1)
+    heights = (
+        "all => all.filter(one => one.offsetHeight && one.offsetHeight < 48)"
+        ".map(one => `${one.textContent}: ${one.offsetHeight}`)"
+    )
+    targets = "button, a, input, select, summary"
+    for page in (landing, joining, wrong, host):
+        assert await page.locator(targets).evaluate_all(heights) == []
+    await stage.press(host, "Start")
+    await mia.get_by_role("button", name="B Jupiter").click()
+    await expect(mia.get_by_role("button", name="Next question")).to_be_visible()
+    assert await mia.locator(targets).evaluate_all(heights) == []
+    await mia.get_by_role("button", name="Next question").click()
+    await expect(mia.get_by_label("Your answer")).to_be_visible()
+    assert await mia.locator(targets).evaluate_all(heights) == []
 
 
 async def test_operator_imports_a_file_and_opens_a_session(stage):

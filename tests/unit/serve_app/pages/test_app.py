@@ -229,9 +229,14 @@ def test_close_codes_are_the_servers(assets):
         )
     }
     expected = {name: (entry.code, entry.reconnect) for name, entry in CLOSE_CODES.items()}
-    # These pages say hello at once: when it did not come, the network stalled, and they come back.
-    expected["hello_expected"] = (expected["hello_expected"][0], True)
     assert found == expected
+
+
+def test_pages_give_up_waiting_for_welcome_before_the_server_closes(assets):
+    welcome_ms = int(
+        re.search(r"WELCOME_MS = (\d+);", assets.files["js/lib/connection.js"].body.decode())[1]
+    )
+    assert welcome_ms < limits.HELLO_MS_MAX
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ export function usePrefersStill() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }
 
+const FIT_STEP = 0.94;
+const FIT_STEPS = 24;
+
 // Size the text of an element so that its content just fits: question and choices of any length
 // must be seen whole on a projector, where nobody can scroll. The style sheet asks for it with
 // `--fit-max`: how large the text may get.
@@ -33,12 +36,19 @@ export function useFit(deps) {
     if (!box) return undefined;
     const largest = Number(getComputedStyle(box).getPropertyValue("--fit-max"));
     if (!largest) return undefined;
+    // Every look costs a layout, so sizes are halved down to the first that fits, not walked through.
+    const fits = (step) => {
+      box.style.setProperty("--fit", String(largest * FIT_STEP ** step));
+      return box.scrollHeight <= box.clientHeight + 1 && box.scrollWidth <= box.clientWidth + 1;
+    };
     const fit = () => {
-      let scale = largest;
-      do {
-        box.style.setProperty("--fit", String(scale));
-        scale *= 0.94;
-      } while (scale > 0.3 && (box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1));
+      let low = 0;
+      let high = FIT_STEPS;
+      for (let middle = 0; low < high; middle = (low + high) >> 1) {
+        if (fits(middle)) high = middle;
+        else low = middle + 1;
+      }
+      fits(low);
     };
     fit();
     const observer = new ResizeObserver(fit);
@@ -63,7 +73,9 @@ export function useFocusOn(key) {
   const ref = useRef(null);
   const first = useRef(true);
   useEffect(() => {
-    if (!first.current) ref.current?.focus({ preventScroll: true });
+    // A field that came with the screen has taken the focus already, and is the better place for it.
+    const isTaken = document.activeElement?.matches("input");
+    if (!first.current && !isTaken) ref.current?.focus({ preventScroll: true });
     first.current = false;
   }, [key]);
   return ref;

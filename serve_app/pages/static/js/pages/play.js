@@ -98,7 +98,7 @@ function PlayPhase({ session, state }) {
       return html`<section class="answering">
         <${Bar} clock=${session.clock} question=${question} />
         <p class="eyebrow">${questionNote(view, question)}</p>
-        <${QuestionText} text=${question.text} heading=${question.kind === "typed" ? null : heading} />
+        <${QuestionText} text=${question.text} heading=${heading} />
         <${AnswerPad} key=${opening} session=${session} question=${question} />
       </section>`;
     case "question_closed":

@@ -23,8 +23,7 @@ export function rightAnswers({ question, reveal }) {
 // Longer texts get smaller letters on a phone.
 const LONG_CHARS = 140;
 
-// The question on a participant's own screen. `heading` moves the focus there; a typed question has
-// none, because the focus belongs to its field.
+// The question on a participant's own screen.
 export function QuestionText({ text, heading }) {
   return html`<h1 class="play-question ${text.length > LONG_CHARS ? "long" : ""}" dir="auto" ref=${heading} tabindex="-1">${text}</h1>`;
 }

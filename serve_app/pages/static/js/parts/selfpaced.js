@@ -32,7 +32,7 @@ export function SelfPaced({ session, state }) {
   const isSettled = receipt || session.answerState(opening) === "refused";
   return html`<section class="answering">
     <p class="eyebrow">${questionNote(view, question)}</p>
-    <${QuestionText} text=${question.text} heading=${question.kind === "typed" ? null : heading} />
+    <${QuestionText} text=${question.text} heading=${heading} />
     <${AnswerPad} key=${opening} session=${session} question=${question} />
     ${isSettled && html`<button class="button primary wide go-on" onClick=${() => setOpening(receipt ? next : after(view, opening))}>
       ${opening < view.question_count ? "Next question" : "Finish"}
