@@ -5,6 +5,11 @@ from __future__ import annotations
 import time
 
 
+def boottime_ns() -> int:
+    """Nanoseconds since the machine was started, those that it was suspended included."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 class Clock:
     """Unix milliseconds that never jump back while the process lives.
 
@@ -14,8 +19,8 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self._offset_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._offset_ns = time.time_ns() - boottime_ns()
 
     def now_ms(self) -> int:
         """Milliseconds since 1970."""
-        return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) + self._offset_ns) // 1_000_000
+        return (boottime_ns() + self._offset_ns) // 1_000_000

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
+from actors.clock import boottime_ns
 from actors.postgres import LoneConnection
 from actors.sql import queries
 from engine import limits
@@ -41,12 +41,12 @@ class EpochLease:
             Fenced: another actor has taken the session over.
             Unavailable: the database is away, and the last reading too old.
         """
-        if _now_ns() - self._read_ns > limits.LEASE_MS * 1_000_000:
+        if boottime_ns() - self._read_ns > limits.LEASE_MS * 1_000_000:
             await self._read()
 
     async def _read(self) -> None:
         # The reading is as old as its question.
-        asked_ns = _now_ns()
+        asked_ns = boottime_ns()
         rows = await self._connection.fetch(queries["session_epoch"], self._session_id)
         if not rows or rows[0]["epoch"] != self._epoch:
             raise Fenced(f"session {self._session_id}: epoch {self._epoch} is over")
@@ -67,7 +67,3 @@ class EpochLease:
         """Stop reading."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-
-
-def _now_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

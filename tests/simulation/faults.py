@@ -51,6 +51,8 @@ class Faults:
             self._strike(fault, None)
 
     def _notice(self, point: str, client: Process, is_before: bool) -> None:
+        if not is_before:
+            self._note(f"{client.name}: {point}")
         for number, (fault, left) in list(self._ambushes.items()):
             if (fault.point, fault.is_before) != (point, is_before):
                 continue
@@ -80,23 +82,28 @@ class Faults:
 
     def actor_crash(self, fault: Fault, client: Process | None) -> None:
         """The actor's process is killed."""
-        back_s = min(fault.for_s, 2.0)
-        self._cluster.kill_actor(self._actor(client), back_s, same_node=fault.same_node)
+        self._cluster.kill_actor(self._actor(client), fault.for_s, same_node=fault.same_node)
 
     def actor_pause(self, fault: Fault, client: Process | None) -> None:
-        """The actor stops for a while; Ray may take it for dead, and start another one meanwhile.
+        """The actor stops for a while; Ray may take it for dead, and start another one meanwhile."""
+        self._pause(self._actor(client).process, fault.for_s)
+        self.actor_doubled(fault, client)
 
-        With a pause of next to nothing it is the network between Ray and the actor that was cut.
-        """
-        paused = self._actor(client)
-        self._pause(paused.process, fault.for_s if fault.nth < 3 else 0.0)
-        if fault.successor_s >= 0 and paused is self._cluster.incarnation:
-            self._later(fault.successor_s, self._succeed, paused, fault.same_node)
+    def actor_doubled(self, fault: Fault, client: Process | None) -> None:
+        """Ray cannot reach the actor, takes it for dead and starts another one, which may die, too."""
+        first = self._actor(client)
+        if fault.successor_s >= 0 and first is self._cluster.incarnation:
+            self._later(fault.successor_s, self._succeed, first, fault)
 
-    def _succeed(self, paused: Incarnation, same_node: bool) -> None:
-        if paused is self._cluster.incarnation and paused.process.is_alive:
-            node = f"node {len(self._cluster.incarnations) + 1}"
-            self._cluster.start_actor(paused.process.node if same_node else node)
+    def _succeed(self, first: Incarnation, fault: Fault) -> None:
+        if first is not self._cluster.incarnation or not first.process.is_alive:
+            return
+        node = f"node {len(self._cluster.incarnations) + 1}"
+        second = self._cluster.start_actor(first.process.node if fault.same_node else node)
+        if fault.killed_s >= 0:
+            self._later(
+                fault.killed_s, lambda: self._cluster.kill_actor(second, 0.5, same_node=True)
+            )
 
     def _pause(self, process: Process, for_s: float) -> None:
         process.pause()

@@ -8,9 +8,6 @@ from typing import Final
 
 Rng = random.Random
 
-#: Until when faults may begin; all is healed some time later, seconds.
-_FAULTS_S_MAX: Final = 12.0
-
 #: What a server has just done, or is about to do, when an ambush strikes.
 POINTS: Final = (
     "publish:batch",
@@ -36,8 +33,10 @@ class Fault:
     Attributes:
         kind: a method of :class:`tests.simulation.faults.Faults`.
         at_s: when it comes, or from when its ambush waits.
-        for_s: how long it lasts: a pause, an outage, the time until a successor starts.
-        successor_s: for a paused actor, after which time Ray starts another; negative: never.
+        for_s: how long it lasts: a pause, an outage, the time until what was killed comes back.
+        successor_s: for an actor that Ray takes for dead, after which time another is started;
+            negative: never.
+        killed_s: when that one is killed in its turn; negative: never.
         same_node: whether the successor starts where the earlier one ran.
         index: which writer or replica, or which kind of connection.
         point, nth, is_before: the ambush: at the nth time that a server is reached by, or has just
@@ -48,6 +47,7 @@ class Fault:
     at_s: float
     for_s: float
     successor_s: float = -1.0
+    killed_s: float = -1.0
     same_node: bool = False
     index: int = 0
     point: str = ""
@@ -111,17 +111,21 @@ def draw(rng: Rng) -> Options:
     """Options of one seed. Half of the seeds have a quiet network, so that a fault stands alone."""
     is_rough = rng.random() < 0.5
     self_paced = rng.random() < 0.15
+    questions = rng.randint(1, 3)
+    time_limit_ms = rng.choice((2_000, 3_000, 5_000))
+    # Most questions take about as long as that, and faults that come later hit nobody.
+    quiz_s = 1.0 + questions * (time_limit_ms / 1000 + 1.0)
     return Options(
         self_paced=self_paced,
-        questions=rng.randint(1, 3),
-        time_limit_ms=rng.choice((2_000, 3_000, 5_000)),
+        questions=questions,
+        time_limit_ms=time_limit_ms,
         preview_ms=rng.choice((0, 0, 300)),
         streak_bonus=not self_paced and rng.random() < 0.3,
         by_speed=not self_paced and rng.random() < 0.7,
         early_close=rng.random() < 0.4,
-        participants=rng.randint(2, 5),
+        participants=rng.randint(2, 6),
         late_joiners=rng.choice((0, 0, 1, 2)),
-        think_s_max=rng.choice((0.2, 1.0, 2.5)),
+        think_s_max=rng.choice((0.3, 1.0, 4.0)),
         repeat_share=rng.choice((0.1, 0.5, 0.9)),
         impatient_s=rng.choice((0.7, 3.0, 15.0)),
         extend_share=rng.choice((0.0, 0.2, 0.5)),
@@ -139,13 +143,14 @@ def draw(rng: Rng) -> Options:
         cut_share=rng.choice((0.0, 0.002, 0.01)) if is_rough else 0.0,
         calls_lost_share=rng.choice((0.0, 0.02, 0.1)) if is_rough else 0.0,
         calls_doubled_share=rng.choice((0.0, 0.05)),
-        faults=tuple(_draw_fault(rng) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))),
+        faults=tuple(_draw_fault(rng, quiz_s) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))),
     )
 
 
 _KINDS: Final = (
     ("actor_crash", 4),
-    ("actor_pause", 6),
+    ("actor_pause", 3),
+    ("actor_doubled", 5),
     ("writer_crash", 3),
     ("writer_pause", 2),
     ("replica_crash", 1),
@@ -156,18 +161,23 @@ _KINDS: Final = (
 )
 
 
-def _draw_fault(rng: Rng) -> Fault:
+def _draw_fault(rng: Rng, quiz_s: float) -> Fault:
     kind = rng.choices([name for name, _ in _KINDS], [weight for _, weight in _KINDS])[0]
     is_ambush = rng.random() < 0.6 and kind not in ("replica_crash", "database_slow")
     return Fault(
         kind=kind,
-        at_s=round(rng.random() * _FAULTS_S_MAX, 3),
-        for_s=round(rng.choice((0.3, 1.0, 4.0, 9.0)) * (0.5 + rng.random()), 3),
+        at_s=_about(rng, quiz_s / 2),
         # Around the lease's length lie the narrow escapes.
-        successor_s=round(rng.choice((-1.0, 0.0, 0.05, 1.0, 3.0)) * (0.5 + rng.random()), 3),
+        for_s=_about(rng, rng.choice((0.3, 1.0, 3.0, 8.0))),
+        successor_s=_about(rng, rng.choice((-1.0, 0.05, 1.0, 3.0))),
+        killed_s=_about(rng, rng.choice((-1.0, -1.0, 0.3, 2.0, 4.0))),
         same_node=rng.random() < 0.5,
         index=rng.randint(0, 3),
         point=rng.choice(POINTS) if is_ambush else "",
         nth=rng.choice((1, 1, 1, 2, 3, 5)) if is_ambush else 1,
         is_before=is_ambush and rng.random() < 0.4,
     )
+
+
+def _about(rng: Rng, middle_s: float) -> float:
+    return round(2 * middle_s * rng.random(), 3)

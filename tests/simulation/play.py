@@ -73,13 +73,17 @@ class _World:
         self.cluster = Cluster(self.loop, random.Random(rng.random()), self.options, quiz, settings)
         self._process = Process(self.loop, "world")
         self._stop = asyncio.Event()
-        self.auditor = Auditor(quiz, settings, self.cluster.database, self._stop.set)
+        self.auditor = Auditor(quiz, settings, self.cluster.database, self._violated)
         self._is_ending = False
 
     def note(self, what: str) -> None:
         """Tell what happens, to whoever wants to read it."""
         if self._is_verbose:
             print(f"{self.loop.time():9.4f}  {what}")  # noqa: T201 - that is what it is for
+
+    def _violated(self) -> None:
+        self.note(f"VIOLATED: {': '.join(self.auditor.violations[-1])}")
+        self._stop.set()
 
     def failed(self, record: logging.LogRecord) -> None:
         """The code under test has logged an error."""
