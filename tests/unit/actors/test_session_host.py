@@ -1,6 +1,7 @@
 """One session over a log in memory, in virtual time: what is promised, in every order of events."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -254,6 +255,8 @@ async def test_a_repeat_gets_the_first_receipt_whenever_it_comes(open_stage, unt
     await until(lambda: len(open_stage.host._outbox) == 1)
     await asyncio.sleep(1)
     pending = open_stage.begin(answer(1, WRONG), answer(1))
+    await asyncio.sleep(1)
+    assert not pending.done()  # what is not durable is not acknowledged to a repeat either
     open_stage.store.commits.set()
     [receipt] = await first
     assert await pending == [receipt, receipt]
@@ -277,6 +280,17 @@ async def test_a_repeated_join_is_the_same_participant(stage):
     assert await stage.ask(join("Mia")) == first
     stage.recover()
     assert await stage.ask(join("Mia")) == first
+
+
+async def test_a_repeated_join_is_not_acknowledged_before_the_first_is_durable(stage, until):
+    stage.store.commits.clear()
+    first = stage.begin(join("Mia"))
+    await until(lambda: len(stage.host._outbox) == 1)
+    again = stage.begin(join("Mia"))
+    await asyncio.sleep(1)
+    assert not again.done()
+    stage.store.commits.set()
+    assert await again == await first == [JoinedReply(1, "Mia")]
 
 
 async def test_a_repeated_command_moves_nothing(open_stage, until):
@@ -589,6 +603,18 @@ async def test_changes_within_an_interval_are_one_frame(open_stage):
     await asyncio.sleep(2 / 1000)
     [frame] = open_stage.frames[known:]
     assert frame.changes.answers_count == 2
+
+
+async def test_a_stream_of_changes_is_one_frame_an_interval(stage):
+    for n in range(100):
+        await stage.ask(join(f"Name {n}"))
+        await asyncio.sleep(0.011)
+    await asyncio.sleep(1)
+    times = [frame.now_ms for frame in stage.frames]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert min(gaps) >= limits.FRAME_INTERVAL_MS
+    assert max(gaps) < 2 * limits.FRAME_INTERVAL_MS
+    assert stage.host.snapshot().view.participants_count == 100
 
 
 async def test_a_change_of_phase_goes_at_once_with_what_had_gathered(open_stage):

@@ -1,0 +1,45 @@
+"""Settings go through the environment unchanged, and a wrong one is named."""
+
+import pytest
+
+from actors.settings import Settings, SettingsError
+
+SETTINGS = Settings(
+    database_url="postgresql://postgres@/rayquiz?host=/tmp/x",
+    redis_url="unix:///tmp/x",
+    secret="a-secret-of-at-least-32-characters",
+    public_url="http://localhost:8000",
+    warm_pool_size=3,
+)
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    for name, value in SETTINGS.to_env().items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_child_processes_read_the_same_settings(environment):
+    assert Settings.from_env() == SETTINGS
+
+
+def test_what_is_missing_or_out_of_bounds_is_named(environment):
+    environment.delenv("RAYQUIZ_DATABASE_URL")
+    environment.setenv("RAYQUIZ_SECRET", "short")
+    environment.setenv("RAYQUIZ_WARM_POOL_SIZE", "1000")
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env()
+    said = str(caught.value)
+    assert "RAYQUIZ_DATABASE_URL: field required" in said
+    assert "RAYQUIZ_SECRET: string should have at least 32 characters" in said
+    assert "RAYQUIZ_WARM_POOL_SIZE: input should be less than or equal to 100" in said
+
+
+def test_the_secret_is_not_shown():
+    assert SETTINGS.secret not in repr(SETTINGS)
+
+
+def test_nothing_is_changed_while_it_runs():
+    with pytest.raises(ValueError, match="frozen"):
+        SETTINGS.secret = "another-secret-of-at-least-32-characters"
