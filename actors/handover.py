@@ -35,20 +35,22 @@ async def settle_earlier(
         Fenced: a later actor has claimed the session.
         Unavailable: the database is away; call again.
     """
-    await note_place(connection, claimed, here)
-    if claimed.epoch == 1:
-        return  # nobody was there before
     if not is_dead(claimed.earlier, here):
         wait_ms = limits.LEASE_MS + limits.LEASE_MARGIN_MS
         log.info("action=lease_waited session=%s wait_ms=%d", claimed.session_id, wait_ms)
         await asyncio.sleep(wait_ms / 1000)
+    # Only now: whoever comes next looks at the place that was told last, and nowhere else. Told
+    # before the wait, the place of an actor that died in it would hide one that holds its lease yet.
+    await note_place(connection, claimed, here)
+    if claimed.epoch == 1:
+        return  # nobody was there before
     await pass_barrier(publisher, connection, claimed.session_id, claimed.epoch, _TAKE_OVER_BARRIER)
 
 
 def is_dead(earlier: Place | None, here: Place) -> bool:
     """Whether an earlier actor is dead for certain: it ran on this very node, and is gone.
 
-    One that told no place cannot have decided anything: it tells it first.
+    One that told no place cannot have decided anything: it tells it before.
     """
     if earlier is None:
         return True
