@@ -18,7 +18,7 @@ from actors.publisher import Publisher
 from actors.session_store import Takeover
 from engine import limits
 from engine.commands import Join, Move, SubmitAnswer
-from engine.errors import ClientFault, QuizError
+from engine.errors import ClientFault, Fenced, QuizError, Unavailable
 from engine.events import AnswerAccepted, Closed, Event, Joined
 from engine.ids import Epoch, FrameVersion, ParticipantId
 from engine.model import Mode
@@ -30,6 +30,7 @@ from engine.session import (
     decide,
     decide_answer,
     evolve,
+    forgive_absence,
     rearm,
 )
 from engine.view import Delta, Result, apply, build_view, diff, public_question, results
@@ -92,6 +93,8 @@ class SessionHost:
         self._clock = clock
         self._log = checkpoint_log
         self._publisher = publisher
+        self._on_failed = on_failed
+        self._on_failed = on_failed
         self._on_over = on_over
         interval_ms = (
             limits.SELF_PACED_FRAME_INTERVAL_MS
@@ -116,6 +119,7 @@ class SessionHost:
         self._touched_ms = clock.now_ms()
         self._over_told = False
         self._beating = self._spawn(self._beat())
+        forgive_absence(state, clock.now_ms())
         owed = rearm(state, clock.now_ms())
         if owed:
             self._open_gate.clear()  # at once: whoever asks first must not be late
@@ -135,15 +139,16 @@ class SessionHost:
         """Decide a batch; return one reply for each item, in order, once what they say is durable.
 
         Items that are not durable after ``CONFIRM_WAIT_MS`` get ``retry``; they stay in the outbox,
-        and the same items sent again find them. What asks for nothing to be stored is answered
-        whether the log is there or not. One item's failure is its own.
+        and the same items sent again find them. What is stored already is told again whether the
+        log is there or not; what is refused, as long as this actor knows itself to be the only one.
+        One item's failure is its own.
         """
         arrived_ms = self._touched_ms = self._clock.now_ms()
         deadline = self._loop.time() + limits.CONFIRM_WAIT_MS / 1000
         replies: list[BatchReply | None] = [None] * len(items)
         while not self._open_gate.is_set():  # by the time it wakes the next move may have come
             if not await self._before(deadline, self._open_gate.wait()):
-                return self._with_hellos(items, replies)
+                return await self._complete(items, replies, deadline)
         facts, moves, fresh, waits = self._decide_all(items, replies, arrived_ms)
         if fresh:
             stored = self._outbox.add(fresh)
@@ -158,7 +163,7 @@ class SessionHost:
         for (index, _), task in zip(moves, tasks, strict=True):
             done = await self._before(deadline, asyncio.shield(task))
             replies[index] = task.result() if done else _UNKNOWN
-        return self._with_hellos(items, replies)
+        return await self._complete(items, replies, deadline)
 
     def snapshot(self) -> SnapshotAnswer:
         """The newest published view, and in self-paced play every question."""
@@ -278,14 +283,32 @@ class SessionHost:
             fact.points,
         )
 
-    def _with_hellos(
-        self, items: Sequence[BatchItem], replies: list[BatchReply | None]
+    async def _complete(
+        self, items: Sequence[BatchItem], replies: list[BatchReply | None], deadline: float
     ) -> list[BatchReply]:
-        """Complete the replies: hellos tell what is stored by now, all else is not known yet."""
-        return [
+        """Complete the replies: hellos tell what is stored by now, all else is not known yet.
+
+        What is refused for good is refused by an actor that still is the session's own: one that
+        was replaced does not know what its successor has opened, let in and accepted.
+        """
+        complete = [
             reply or (self._hello(item.participant_id) if isinstance(item, HelloItem) else _UNKNOWN)
             for item, reply in zip(items, replies, strict=True)
         ]
+        if any(map(_is_refusal, complete)) and not await self._is_own(deadline):
+            return [_UNKNOWN if _is_refusal(reply) else reply for reply in complete]
+        return complete
+
+    async def _is_own(self, deadline: float) -> bool:
+        """Whether nobody else has the session, as far as that can be told before a deadline."""
+        try:
+            await asyncio.wait_for(self._log.hold(), deadline - self._loop.time())
+        except Fenced as error:
+            self._on_failed(error)
+            return False
+        except (TimeoutError, Unavailable):
+            return False
+        return True
 
     def _hello(self, participant_id: ParticipantId) -> BatchReply:
         state = self._state
@@ -380,13 +403,22 @@ class SessionHost:
             self._arm()
             self._tell_when_over()
         elif self._frame_timer is None:
-            self._frame_timer = self._loop.call_later(self._frame_interval_s, self._publish)
+            self._frame_timer = self._loop.call_later(self._frame_interval_s, self._tick)
         self._close_when_all_answered()  # the last one who was waited for may have been removed
 
     def _compute_results(self) -> None:
         opening = self._state.current
         if opening is not None and opening.closed and opening.opened_ms:
             self._results = results(self._state, opening)
+
+    def _tick(self) -> None:
+        self._frame_timer = None
+        try:
+            self._publish()
+        except Exception as error:
+            # A view that does not follow from the one before: this memory cannot be trusted.
+            log.exception("action=frame_failed session=%s", self._state.session_id)
+            self._on_failed(error)
 
     def _publish(self) -> None:
         if self._frame_timer is not None:
@@ -490,3 +522,8 @@ class SessionHost:
         except (TimeoutError, QuizError):
             return False
         return True
+
+
+def _is_refusal(reply: BatchReply) -> bool:
+    """Whether a reply says that sending the same again is useless."""
+    return isinstance(reply, FaultReply) and not reply.retryable

@@ -53,8 +53,6 @@ PREVIEW_MS_DEFAULT: Final = 4_000
 #: One extension of an open question by the host.
 EXTEND_MS_MIN: Final = 1_000
 EXTEND_MS_MAX: Final = 300_000
-#: Openings of one session; a session with every question opened again and again ends here.
-OPENINGS_MAX: Final = 2 * QUIZ_QUESTIONS_MAX
 #: Host commands remembered for repeats.
 COMMANDS_REMEMBERED_MAX: Final = 256
 #: Live sessions of one embedded deployment: each holds one PostgreSQL connection of 400.

@@ -67,6 +67,8 @@ class Opening(msgspec.Struct):
     #: The deadline; during the preview, when answers will open.
     closes_ms: int
     closed: bool = False
+    #: The most that a replica's measurement of an elapsed time may lie below the session's own.
+    slack_ms: int = limits.DELIVERY_SLACK_MS_MAX
     answers: dict[ParticipantId, AnswerAccepted] = msgspec.field(default_factory=dict)
 
 
@@ -243,7 +245,7 @@ def _elapsed_ms(state: SessionState, opening: Opening, command: SubmitAnswer, no
     if command.elapsed_ms < 0:
         return own_ms
     if state.settings.mode is Mode.LIVE:
-        return min(max(command.elapsed_ms, own_ms - limits.DELIVERY_SLACK_MS_MAX), own_ms)
+        return min(max(command.elapsed_ms, own_ms - opening.slack_ms), own_ms)
     return min(command.elapsed_ms, own_ms)
 
 
@@ -513,6 +515,17 @@ def rearm(state: SessionState, now_ms: int) -> tuple[Event, ...]:
     )
 
 
+def forgive_absence(state: SessionState, now_ms: int) -> None:
+    """Let answers that were given while nobody was there lose no time; called when somebody is.
+
+    How long the session was away is not stored, but it is no longer than its question is open. Such
+    an answer keeps the time that its replica took when it first arrived.
+    """
+    opening = state.current
+    if opening is not None and opening.opened_ms and not opening.closed:
+        opening.slack_ms += max(0, now_ms - opening.opened_ms)
+
+
 def evolve(state: SessionState, event: Event) -> SessionState:
     """Apply a fact, in place, and return the state.
 
@@ -671,5 +684,6 @@ __all__ = [
     "decide_answer",
     "evolve",
     "fold_nickname",
+    "forgive_absence",
     "rearm",
 ]

@@ -51,6 +51,9 @@ def create_api_app() -> FastAPI:
     app = FastAPI(
         title="Rayquiz",
         version="0.1.0",
+        # Their pages load scripts from addresses outside; /openapi.json is for any reader of it.
+        docs_url=None,
+        redoc_url=None,
         description="Live quizzes: the library, sessions, answers, scoreboards.",
         lifespan=lifespan,
         responses=_REFUSALS,

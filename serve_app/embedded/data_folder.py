@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +17,9 @@ from serve_app.embedded.errors import StartError
 
 #: Less than this free, and PostgreSQL's first start would fail half-way.
 _DISK_BYTES_MIN = 512 * 1024**2
+
+#: How long a start waits for commands that look whether somebody runs on the folder, seconds.
+_LOOK_S_MAX = 0.3
 
 
 class DataFolder:
@@ -70,14 +74,12 @@ class DataFolder:
                 f"the data folder {self.path} cannot be written ({error.strerror}); "
                 "choose another with --data"
             ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _lock_within(lock, _LOOK_S_MAX):
             lock.close()
             raise StartError(
                 f"another Rayquiz is running on the data folder {self.path}; "
                 "stop it, or choose another folder with --data"
-            ) from None
+            )
         self._lock = lock
         try:
             self._require_space()
@@ -143,6 +145,20 @@ class DataFolder:
         except BlockingIOError:
             return True
         return False
+
+
+def _lock_within(lock: IO[str], seconds: float) -> bool:
+    """Whether the file could be locked: a command that only looks holds it for a moment."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -549,6 +549,14 @@ async def test_a_deadline_that_passed_meanwhile_moves_before_anybody_can_be_late
     assert closed.at_ms == extended.closes_ms + limits.CLOSE_GRACE_MS + 1
 
 
+async def test_an_answer_given_before_a_crash_loses_no_time_to_it(open_stage):
+    await open_stage.host.close()
+    await asyncio.sleep(12)
+    open_stage.recover()
+    replica_measured = answer(1, elapsed_ms=3_000)
+    assert (await open_stage.ask(replica_measured)).elapsed_ms == 3_000
+
+
 async def test_a_close_that_was_lost_when_all_had_answered_is_made_up_for(make_stage, until):
     stage = make_stage(CLOSES_EARLY)
     await stage.open("Mia")
@@ -603,6 +611,14 @@ async def test_changes_within_an_interval_are_one_frame(open_stage):
     await asyncio.sleep(2 / 1000)
     [frame] = open_stage.frames[known:]
     assert frame.changes.answers_count == 2
+
+
+async def test_a_view_that_cannot_be_told_ends_the_host(open_stage, monkeypatch):
+    monkeypatch.setattr(limits, "FRAME_BYTES_MAX", 10)
+    await open_stage.ask(answer(1))
+    await asyncio.sleep(1)
+    [failure] = open_stage.failures
+    assert isinstance(failure, AssertionError)
 
 
 async def test_a_stream_of_changes_is_one_frame_an_interval(stage):

@@ -9,7 +9,7 @@ from engine.events import AnswerAccepted, Cancelled, Closed, Extended, Finished,
 from engine.model import PointsMode, QuestionKind, ScoringPolicy, SessionSettings
 from engine.phases import Phase, Step
 from engine.recovery import snapshot
-from engine.session import Pending, clean_nickname, decide, fold_nickname, rearm
+from engine.session import Pending, clean_nickname, decide, fold_nickname, forgive_absence, rearm
 from engine.testing.driver import PLAIN, SELF_PACED, START_MS, SessionDriver
 from engine.testing.factories import make_question, make_quiz
 
@@ -211,6 +211,16 @@ def test_elapsed_time_is_clamped(own_ms, told_ms, elapsed_ms):
     driver.wait(own_ms)
     (event,) = driver.answer(1, 1, elapsed_ms=told_ms).events
     assert event.elapsed_ms == elapsed_ms
+
+
+def test_an_absence_of_the_session_costs_nobody_any_time():
+    driver = opened()
+    driver.wait(12_000)
+    forgive_absence(driver.state, driver.now_ms)
+    driver.wait(1_000)
+    assert driver.answer(1, 1, elapsed_ms=500).events[0].elapsed_ms == 500
+    driver.wait(3_000)  # what came afterwards is clamped as ever, by the time since then
+    assert driver.answer(2, 1, elapsed_ms=500).events[0].elapsed_ms == 2_000
 
 
 def test_what_was_measured_in_time_counts_within_the_grace():

@@ -191,7 +191,7 @@ def test_a_batch_comes_back_as_it_was():
 
 
 def test_a_batch_of_choices_stays_under_what_ray_puts_into_a_message():
-    item = wire.AnswerItem(limits.PARTICIPANTS_MAX, limits.OPENINGS_MAX, 0xFF, "", 600_000)
+    item = wire.AnswerItem(limits.PARTICIPANTS_MAX, limits.QUIZ_QUESTIONS_MAX, 0xFF, "", 600_000)
     assert len(wire.encode_pack([item] * limits.BATCH_ITEMS_MAX)) < 100 * 1024
 
 
