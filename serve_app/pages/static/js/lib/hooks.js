@@ -2,9 +2,23 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from "../../vendor/preact-htm.js";
 
+// The newest state, at most once for each picture that the screen shows: a slow machine leaves
+// states out instead of falling behind. A hidden page shows no pictures.
 export function useSession(session) {
   const [state, setState] = useState(session.state);
-  useEffect(() => session.subscribe(setState), [session]);
+  useEffect(() => {
+    let isDue = false;
+    const take = () => {
+      isDue = false;
+      setState(session.state);
+    };
+    return session.subscribe(() => {
+      if (isDue) return;
+      isDue = true;
+      if (document.hidden) setTimeout(take);
+      else requestAnimationFrame(take);
+    });
+  }, [session]);
   return state;
 }
 

@@ -243,7 +243,7 @@ export class Session {
 
   #set(patch) {
     this.state = { ...this.state, ...patch, sending: this.#outbox.keys() };
-    for (const listener of this.#listeners) listener(this.state);
+    for (const listener of this.#listeners) listener();
   }
 }
 
