@@ -33,7 +33,7 @@ check: .venv/dev.stamp
 	.venv/bin/lint-imports
 	$(PY) -m pytest -m "not service and not browser" -n auto
 
-bench: .venv/runtime.stamp
+bench: .venv/runtime.stamp system
 	$(PY) -m tests.benchmarks
 
 chaos: .venv/dev.stamp system

@@ -1,4 +1,6 @@
-"""Runs the benchmarks and writes ``.bench/latest.json``: flat, figure and reference by name.
+"""Runs the benchmarks and writes ``.bench/``: flat JSON, figure and reference by name.
+
+``latest.json`` is the embedded profile, ``cluster.json`` the one with a broker.
 
 Runs are interleaved pairs (ours, reference, ours, …); each figure is the median of its rounds.
 """
@@ -19,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aio_pika
 import asyncpg
 import httpx
 import msgspec
@@ -28,7 +31,7 @@ from rich.table import Table
 from actors.publisher import channel_of
 from engine import limits
 from engine.ids import SessionId
-from serve_app.embedded.stack import EmbeddedStack
+from serve_app.embedded.stack import EmbeddedStack, Profile
 from simulation.load import Job, Report
 from tests.benchmarks.core import core_answers_per_s, json_loads_per_s
 
@@ -42,6 +45,7 @@ _JOINS_AT_ONCE = 100
 _LONE_SECONDS = 2.0
 _LONE_SAMPLES = 300
 _PORT = 0
+_FILES = {Profile.EMBEDDED: "latest.json", Profile.CLUSTER: "cluster.json"}
 
 
 class Measured(NamedTuple):
@@ -231,8 +235,16 @@ def _burst(report: Report) -> Measured:
 
 
 def _floor(site: Site, echo: Report) -> Measured:
-    """A lone echo, one awaited actor call and one commit, each measured alone, added."""
-    floor_ms = echo.latency_ms_p50 + actor_call_ms() + commit_ms(site.stack.settings.database_url)
+    """A lone echo, one awaited actor call, and what makes durable, each measured alone, added.
+
+    That is one commit, and where a broker stands before the tables, one confirm.
+    """
+    settings = site.stack.settings
+    if settings.rabbitmq_url:
+        durable_ms = confirm_ms(settings.rabbitmq_url)
+    else:
+        durable_ms = commit_ms(settings.database_url)
+    floor_ms = echo.latency_ms_p50 + actor_call_ms() + durable_ms
     return Measured(floor_ms, echo.cpu_us_per_message)
 
 
@@ -279,6 +291,27 @@ def commit_ms(database_url: str) -> float:
     return asyncio.run(measure())
 
 
+def confirm_ms(broker_url: str) -> float:
+    """One small persistent message confirmed by a quorum queue, median."""
+
+    async def measure() -> float:
+        connection = await aio_pika.connect(broker_url)
+        channel = await connection.channel(publisher_confirms=True)
+        arguments = {"x-queue-type": "quorum"}
+        queue = await channel.declare_queue("bench", durable=True, arguments=arguments)
+        message = aio_pika.Message(b"x" * 100, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        times = []
+        for _ in range(_LONE_SAMPLES):
+            started = time.perf_counter()
+            await channel.default_exchange.publish(message, queue.name)
+            times.append(time.perf_counter() - started)
+        await queue.delete(if_empty=False)
+        await connection.close()
+        return statistics.median(times) * 1000
+
+    return asyncio.run(measure())
+
+
 def deploy_all(stack: EmbeddedStack) -> None:
     """Our applications and the bare ones, each with one replica and the same Serve settings."""
     from ray import serve  # noqa: PLC0415 - after the stack has set the environment
@@ -305,14 +338,16 @@ def machine() -> str:
     return f"{os.cpu_count()} cores of {model}, {system}"
 
 
-def run(only: list[str], rounds: int) -> dict[str, float]:
+def run(profile: Profile, only: list[str], rounds: int) -> dict[str, float]:
     """Measure and print; return figures and references by name."""
     console = Console(soft_wrap=True)
     found: dict[str, float] = {}
-    table = Table("figure", "ours", "reference", "ratio", "wanted", title=machine())
+    table = Table(
+        "figure", "ours", "reference", "ratio", "wanted", title=f"{profile} profile, {machine()}"
+    )
     with (
         tempfile.TemporaryDirectory(prefix="rq-bench-") as folder,
-        EmbeddedStack(Path(folder), _PORT) as stack,
+        EmbeddedStack(Path(folder), _PORT, profile=profile) as stack,
     ):
         deploy_all(stack)
         site = Site(stack)
@@ -353,12 +388,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[], help="figures to measure, by name")
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    parser.add_argument(
+        "--profile", type=Profile, choices=list(Profile), help="one of them; both if not given"
+    )
     options = parser.parse_args()
-    found = run(options.only, options.rounds)
+    if options.profile is None:
+        # Each in a process of its own: a process starts Ray once.
+        for profile in Profile:
+            command = [sys.executable, "-m", "tests.benchmarks", "--profile", profile]
+            subprocess.run([*command, *sys.argv[1:]], check=True)
+        return
+    found = run(options.profile, options.only, options.rounds)
     if not options.only:
         out = Path(".bench")
         out.mkdir(exist_ok=True)
-        (out / "latest.json").write_text(json.dumps(found, indent=2) + "\n")
+        (out / _FILES[options.profile]).write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":
