@@ -41,6 +41,12 @@ class DirectLog:
         if not rows[0]["fence"]:
             raise Fenced(f"session {self._session_id}: epoch {self._epoch} is over")
 
+    async def hold(self) -> None:
+        """See :meth:`actors.ports.CheckpointLog.hold`; asks each time, as refusals are rare."""
+        rows = await self._connection.fetch(queries["session_epoch"], self._session_id)
+        if not rows or rows[0]["epoch"] != self._epoch:
+            raise Fenced(f"session {self._session_id}: epoch {self._epoch} is over")
+
     async def settle(self) -> None:
         """See :meth:`actors.ports.CheckpointLog.settle`: an append ends in the tables."""
 

@@ -87,11 +87,15 @@ class MemoryLog:
         await store.commits.wait()
         if store.away:
             raise Unavailable("the store is away")
-        if store.epoch != self._epoch:
-            raise Fenced(f"epoch {self._epoch} is over")
+        await self.hold()
         store.store(records)
         if store.swallows_replies:
             raise Unavailable("the reply was lost")
+
+    async def hold(self) -> None:
+        """See :meth:`actors.ports.CheckpointLog.hold`."""
+        if self._store.epoch != self._epoch:
+            raise Fenced(f"epoch {self._epoch} is over")
 
     async def settle(self) -> None:
         """See :meth:`actors.ports.CheckpointLog.settle`: an append ends in the store."""

@@ -29,6 +29,14 @@ class CheckpointLog(Protocol):
             Unavailable: the outcome is unknown; append the same records again.
         """
 
+    async def hold(self) -> None:
+        """Return when no other actor can have changed the session: what is known of it is the newest.
+
+        Raises:
+            Fenced: a higher epoch exists.
+            Unavailable: it cannot be told for the moment.
+        """
+
     async def settle(self) -> None:
         """Return when everything that was appended before is in the tables, where all can read it."""
 

@@ -177,12 +177,16 @@ class BrokerLog:
         # still is the session's own.
         while True:
             try:
-                await self._lease.hold()
+                await self.hold()
             except Unavailable as error:
                 log.warning("action=lease_waits session=%s reason=%s", self._session_id, error)
                 await asyncio.sleep(_AWAY_PAUSE_S)
             else:
                 return
+
+    async def hold(self) -> None:
+        """See :meth:`actors.ports.CheckpointLog.hold`."""
+        await self._lease.hold()
 
     async def settle(self) -> None:
         """See :meth:`actors.ports.CheckpointLog.settle`."""

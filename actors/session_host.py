@@ -94,7 +94,6 @@ class SessionHost:
         self._log = checkpoint_log
         self._publisher = publisher
         self._on_failed = on_failed
-        self._on_failed = on_failed
         self._on_over = on_over
         interval_ms = (
             limits.SELF_PACED_FRAME_INTERVAL_MS

@@ -176,6 +176,16 @@ async def test_a_log_of_an_earlier_epoch_is_fenced_and_writes_nothing(form, reco
     assert await form.records() == records
 
 
+async def test_a_log_is_held_until_there_is_one_of_a_higher_epoch(form):
+    earlier = await form.log()
+    await earlier.hold()
+    later = await form.log()
+    await later.hold()
+    for _ in range(2):
+        with pytest.raises(Fenced):
+            await earlier.hold()
+
+
 async def test_what_was_stored_before_the_fence_stays(form):
     earlier = await form.log()
     await earlier.append(ALL[:4])

@@ -365,6 +365,29 @@ async def test_a_fenced_host_acknowledges_nothing_and_tells_its_owner(open_stage
     assert isinstance(await open_stage.ask(answer(1)), ReceiptReply)
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        answer(1, opening_no=2),
+        answer(3),
+        HelloItem(3),
+        MoveItem(Step.NEXT, "lobby", 0, "next", 0, 0),
+    ],
+    ids=["opening", "participant", "hello", "move"],
+)
+async def test_a_host_that_was_replaced_refuses_nothing_out_of_its_old_memory(open_stage, item):
+    # Its successor may have opened, let in and accepted what this one has never heard of.
+    old = open_stage.host
+    [refused] = await old.submit([item])
+    assert isinstance(refused, FaultReply)
+    assert not refused.retryable
+    open_stage.recover()
+    again, known = await old.submit([item, join("Mia")])
+    assert again.code == "retry"
+    assert known == JoinedReply(1, "Mia")
+    assert [type(failure) for failure in open_stage.failures] == [Fenced]
+
+
 # --- moves and the gate ---------------------------------------------------------------------------
 
 
