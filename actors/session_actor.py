@@ -180,7 +180,7 @@ class SessionActor:
         # Whoever sees it finished reads its results from the tables, and must find them whole.
         await self._log.settle()
         await self._until_stored("note_finished")
-        await asyncio.sleep(limits.LINGER_MS / 1000)
+        await asyncio.sleep(self._settings.linger_ms / 1000)
         await self._until_stored("note_ended")
         if self._host is not None:
             await self._host.close()

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     )
     ray_namespace: str = "rayquiz"
     warm_pool_size: Annotated[int, Field(ge=0, le=100)] = 1
+    linger_ms: Annotated[int, Field(ge=0, le=limits.IDLE_MS_MAX)] = limits.LINGER_MS
     api_replicas: _Replicas = 1
     notificator_replicas: _Replicas = 1
     pages_replicas: _Replicas = 1

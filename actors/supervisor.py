@@ -235,7 +235,10 @@ class Supervisor:
             try:
                 pool = await self._connected()
                 ended = await pool.fetch(
-                    queries["end_abandoned"], names, limits.LINGER_MS, limits.IDLE_MS_MAX
+                    queries["end_abandoned"],
+                    names,
+                    self._settings.linger_ms,
+                    limits.IDLE_MS_MAX,
                 )
             except AWAY as error:
                 log.warning("action=sweep_failed reason=%r", error)

@@ -158,7 +158,7 @@ ROSTER_ROWS_MAX: Final = 60
 
 # --- life of actors ------------------------------------------------------------------------------
 
-#: A finished session's actor stays so long for those who still look, then leaves.
+#: A finished session's actor stays so long for those who still look, then leaves; a default.
 LINGER_MS: Final = 600_000
 #: A lobby or a game that nobody touched for so long is cancelled.
 IDLE_MS_MAX: Final = 6 * 3_600_000

@@ -12,13 +12,16 @@ import pytest
 from serve_app.embedded.stack import EmbeddedStack
 from tests.site import LiveSite
 
+#: Long enough to look at a podium, and short enough that a hundred played quizzes do not pile up.
+_LINGER_MS = 60_000
+
 
 @pytest.fixture(scope="session")
 def live_site() -> Iterator[LiveSite]:
     """The embedded profile with its applications, for as long as the tests run."""
     folder = Path(tempfile.mkdtemp(prefix="rq-site-"))
     try:
-        with EmbeddedStack(folder, 0) as stack:
+        with EmbeddedStack(folder, 0, settings={"linger_ms": _LINGER_MS}) as stack:
             from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
 
             deploy(stack.settings)

@@ -187,7 +187,7 @@ async def test_when_the_quiz_is_over_the_actor_lingers_and_leaves_and_the_pin_is
     assert (await actor.ping())["leaving"] == 0
     assert await actor.scoreboard(0, 10) == [(1, "Mia", 0, 1)]
     # One that comes back while it lingers notes the end again, and leaves in its turn.
-    monkeypatch.setattr(limits, "LINGER_MS", 10)
+    monkeypatch.setenv("RAYQUIZ_LINGER_MS", "10")
     again = make_actor(session.actor_name)
 
     async def leaves():

@@ -54,7 +54,7 @@ export function FinalPlace({ view, you, heading }) {
   }, [rank, points]);
   return html`<section class="result final ${rank <= 3 ? "on-podium" : ""}">
     <span class="verdict-mark" aria-hidden="true">${rank}</span>
-    <h1 ref=${heading} tabindex="-1">${words[rank] ?? "Well played!"}</h1>
+    <h1 ref=${heading} tabindex="-1">${(points > 0 && words[rank]) || "Well played!"}</h1>
     <p class="result-note"><bdi>${you.nickname}</bdi></p>
     <${Standing} rank=${rank} points=${points} count=${view.participants_count} />
     <p><a class="button" href="/">Join another quiz</a></p>
