@@ -140,10 +140,10 @@ class Connection:
         self.close_callbacks: set[Callable[..., object]] = set()
         link.on_broken.append(self._lost)
 
-    async def channel(self, **_settings: Any) -> _Channel:
+    async def channel(self, **_settings: Any) -> Channel:
         """Open a channel."""
         await self._link.call(_nothing)
-        return _Channel(self._broker, self._link)
+        return Channel(self._broker, self._link)
 
     async def close(self) -> None:
         """Close it."""
@@ -160,43 +160,54 @@ class Connection:
             callback(self, error)
 
 
-class _Channel:
+class Channel:
     """A channel, its default exchange, and the exchange and queue that are declared over it."""
 
     def __init__(self, broker: Broker, link: Link) -> None:
-        self._broker = broker
-        self._link = link
+        self.broker = broker
+        self.link = link
         self._prefetch = 0
         self.default_exchange = self
 
     async def set_qos(self, prefetch_count: int) -> None:
+        """See aio-pika."""
         self._prefetch = prefetch_count
 
-    async def declare_exchange(self, *_args: Any, **_settings: Any) -> _Channel:
+    async def declare_exchange(self, *_args: Any, **_settings: Any) -> Channel:
+        """See aio-pika; there is one exchange."""
         return self
 
-    async def declare_queue(self, *_args: Any, **_settings: Any) -> _Channel:
-        await self._link.call(_nothing)
+    async def declare_queue(self, *_args: Any, **_settings: Any) -> Channel:
+        """See aio-pika; there is one queue."""
+        await self.link.call(_nothing)
         return self
 
     async def bind(self, _exchange: Any) -> None:
         """Nothing but the partition's own queue is simulated."""
 
     async def publish(
-        self, message: aio_pika.Message, _routing_key: str, *, mandatory: bool, timeout: float
+        self,
+        message: aio_pika.Message,
+        _routing_key: str,
+        *,
+        mandatory: bool,
+        timeout: float,  # noqa: ASYNC109 - aio-pika's own name
     ) -> None:
+        """See aio-pika: return with the confirm."""
         assert mandatory, "else a message that no queue takes would be confirmed"
         await asyncio.wait_for(
-            self._link.call(self._broker.append, self._link.client, message.body), timeout
+            self.link.call(self.broker.append, self.link.client, message.body), timeout
         )
 
     async def consume(self, callback: Callable[[_Incoming], Awaitable[None]]) -> None:
+        """See aio-pika."""
+
         def take(body: bytes, tag: int) -> None:
-            incoming = _Incoming(self._broker, self._link, consumer, body, tag)
+            incoming = _Incoming(self.broker, self.link, consumer, body, tag)
             asyncio.ensure_future(callback(incoming))  # noqa: RUF006 - the callback only queues it
 
-        consumer = _Consumer(self._link, take, self._prefetch)
-        await self._link.call(self._broker.consume, consumer)
+        consumer = _Consumer(self.link, take, self._prefetch)
+        await self.link.call(self.broker.consume, consumer)
 
 
 class _Incoming(NamedTuple):

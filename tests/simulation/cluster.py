@@ -1,4 +1,4 @@
-"""The machines: Ray's part, replicas with the real Batcher, writers, and where the real code meets fakes."""
+"""The machines: Ray, replicas with the real Batcher, writers; and where the real code meets fakes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Incarnation:
     def __init__(self, process: Process) -> None:
         self.process = process
         self.actor: SessionActor | None = None
-        self.calls: set[asyncio.Future[Any]] = set()
+        self.calls: dict[asyncio.Future[Any], None] = {}
 
     async def boot(self) -> None:
         """Construct the actor, on its own loop as Ray does."""
@@ -118,8 +118,8 @@ class _Method:
         if not target.process.is_alive:
             caller.call_at(cluster.soon_s(1.0), _set_away, future)
             return future
-        target.calls.add(future)
-        future.add_done_callback(target.calls.discard)
+        target.calls[future] = None
+        future.add_done_callback(lambda done: target.calls.pop(done, None))
         for _ in range(cluster.copies()):
             target.process.call_at(cluster.soon_s(), self._arrive, target, caller, future, args)
         return future

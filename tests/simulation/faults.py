@@ -14,7 +14,7 @@ _HEARTBEATS_S = 10.0
 
 
 class Faults:
-    """Each public method but the last two is a kind of fault; see :class:`Fault`."""
+    """Brings the faults of the options; each is a method below, by its kind (:class:`Fault`)."""
 
     def __init__(self, cluster: Cluster, note: Callable[[str], None]) -> None:
         self._cluster = cluster
@@ -137,13 +137,13 @@ class Faults:
         """The broker is killed and comes back."""
         broker = self._cluster.broker
         broker.crash()
-        self._later(fault.for_s, setattr, broker, "is_up", True)  # noqa: FBT003 - an attribute's value
+        self._later(fault.for_s, setattr, broker, "is_up", True)
 
     def database_away(self, fault: Fault, _client: Process | None) -> None:
         """The database is killed and comes back."""
         database = self._cluster.database
         database.crash()
-        self._later(fault.for_s, setattr, database, "is_up", True)  # noqa: FBT003 - as above
+        self._later(fault.for_s, setattr, database, "is_up", True)
 
     def database_slow(self, fault: Fault, _client: Process | None) -> None:
         """Every statement takes longer, some too long."""

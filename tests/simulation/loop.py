@@ -41,7 +41,8 @@ class Process:
         self.is_running = True
         self.is_queued = False
         self.ready: deque[asyncio.Handle] = deque()
-        self.links: set[Any] = set()
+        #: A dict for its order, which must not depend on addresses; likewise elsewhere.
+        self.links: dict[Any, None] = {}
         self.context = contextvars.copy_context()
         self.context.run(_PROCESS.set, self)
 

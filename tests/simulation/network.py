@@ -67,7 +67,7 @@ class Link:
         self._has_heartbeat = has_heartbeat
         self.server = server
         self.client = current()
-        self.client.links.add(self)
+        self.client.links[self] = None
         network.links.append(self)
         #: Why it is over, as its client sees it; None while it lives.
         self.broken: Exception | None = None
@@ -77,7 +77,7 @@ class Link:
         self._over_at_server = False
         self._out_s = 0.0
         self._back_s = 0.0
-        self._calls: set[asyncio.Future[Any]] = set()
+        self._calls: dict[asyncio.Future[Any], None] = {}
 
     # --- at the client --------------------------------------------------------------------------
 
@@ -104,12 +104,12 @@ class Link:
         if self.broken is not None:
             raise self.broken
         future: asyncio.Future[Any] = self.client.loop.create_future()
-        self._calls.add(future)
+        self._calls[future] = None
         self.send(self._serve, future, work, args)
         try:
             return await future
         finally:
-            self._calls.discard(future)
+            self._calls.pop(future, None)
 
     def hang_up(self) -> None:
         """Close it from this end: the server learns of it behind all that was sent."""
@@ -192,7 +192,7 @@ class Link:
         if self.broken is not None:
             return
         self.broken = error
-        self.client.links.discard(self)
+        self.client.links.pop(self, None)
         for future in list(self._calls):
             _fail(future, error)
         for callback in self.on_broken:

@@ -256,7 +256,7 @@ class People:
         repeats: list[asyncio.Task[None]] = []
         count = 0
         while self._joined_count < options.participants and self.cluster.loop.time() < _PATIENCE_S:
-            await asyncio.sleep(0.1)
+            await self.viewer.changed(0.2)
         while not self._phase.is_over:
             view = self.viewer.view
             step = await self._choose()
@@ -290,11 +290,13 @@ class People:
             return rng.choice((Step.FINISH, Step.CANCEL))
         if rng.random() < options.remove_share:
             return Step.REMOVE
-        if phase is Phase.QUESTION_OPEN:
-            if rng.random() < options.extend_share:
-                return Step.EXTEND
-            return Step.CLOSE if rng.random() < options.close_share else None
         if phase is Phase.SELF_PACED_OPEN:
             await asyncio.sleep(options.questions * (1.0 + options.think_s_max))
             return Step.FINISH
-        return Step.NEXT if phase is not Phase.PREVIEW or rng.random() < 0.2 else None
+        if phase is Phase.QUESTION_OPEN:
+            share, step = rng.choice(
+                ((options.extend_share, Step.EXTEND), (options.close_share, Step.CLOSE))
+            )
+        else:
+            share, step = (0.2 if phase is Phase.PREVIEW else 1.0), Step.NEXT
+        return step if rng.random() < share else None

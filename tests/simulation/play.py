@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -63,10 +63,10 @@ class Outcome:
 
 
 class _World:
-    def __init__(self, seed: int, *, is_verbose: bool) -> None:
+    def __init__(self, seed: int, tell: Callable[[str], None] | None) -> None:
         rng = random.Random(seed)
         self.options = draw(rng)
-        self._is_verbose = is_verbose
+        self._tell = tell
         self.loop = SeededLoop(random.Random(rng.random()))
         self.loop.set_exception_handler(self._unhandled)
         quiz, settings = _quiz(self.options), _settings(self.options)
@@ -75,11 +75,12 @@ class _World:
         self._stop = asyncio.Event()
         self.auditor = Auditor(quiz, settings, self.cluster.database, self._violated)
         self._is_ending = False
+        self.steps = 0
 
     def note(self, what: str) -> None:
         """Tell what happens, to whoever wants to read it."""
-        if self._is_verbose:
-            print(f"{self.loop.time():9.4f}  {what}")  # noqa: T201 - that is what it is for
+        if self._tell is not None:
+            self._tell(f"{self.loop.time():9.4f}  {what}")
 
     def _violated(self) -> None:
         self.note(f"VIOLATED: {': '.join(self.auditor.violations[-1])}")
@@ -104,6 +105,7 @@ class _World:
 
     def end(self) -> None:
         self._is_ending = True
+        self.steps = self.loop.steps
         self.loop.end()
 
     async def _supervise(self) -> None:
@@ -128,7 +130,7 @@ class _World:
             if cluster.broker.dead:
                 self.auditor.violate("no message is given up", f"{len(cluster.broker.dead)} dead")
 
-    async def _until(self, is_done: Any, for_s: float) -> bool:
+    async def _until(self, is_done: Callable[[], bool], for_s: float) -> bool:
         """Whether something came about in time; true as well when there is no need to go on."""
         end_s = self.loop.time() + for_s
         while not is_done() and not self._stop.is_set():
@@ -160,9 +162,9 @@ class _World:
         self.auditor.ready(host)
 
 
-def simulate(seed: int, without: str = "", *, is_verbose: bool = False) -> Outcome:
-    """Play a seed, perhaps without one of the safeguards."""
-    world = _World(seed, is_verbose=is_verbose)
+def simulate(seed: int, without: str = "", tell: Callable[[str], None] | None = None) -> Outcome:
+    """Play a seed, perhaps without one of the safeguards; ``tell`` hears what happens."""
+    world = _World(seed, tell)
     was_collecting = gc.isenabled()
     # Tasks of the dead lie in cycles; collected half-way they would still run their ends.
     gc.disable()
@@ -183,7 +185,7 @@ def simulate(seed: int, without: str = "", *, is_verbose: bool = False) -> Outco
         without=without,
         options=world.options,
         violations=tuple(world.auditor.violations),
-        steps=world.loop.steps,
+        steps=world.steps,
         virtual_s=world.loop.time(),
         acknowledged=len(world.auditor.acknowledged),
         epochs=world.cluster.database.session["epoch"],

@@ -36,6 +36,8 @@ _EVENT = ("session_id", "epoch", "seq", "event")
 class Table:
     """Rows under unique keys."""
 
+    has_unique_keys = True
+
     def __init__(self, columns: tuple[str, ...], *keys: tuple[str, ...]) -> None:
         self.columns = columns
         self.keys = keys
@@ -47,7 +49,7 @@ class Table:
         for values in zip(*columns, strict=True):
             row = dict(zip(self.columns, values, strict=True))
             keys = [(index, *(row[c] for c in key)) for index, key in enumerate(self.keys)]
-            if not self._taken.isdisjoint(keys):
+            if self.has_unique_keys and not self._taken.isdisjoint(keys):
                 continue
             self._taken.update(keys)
             self.rows.append(row)
@@ -150,9 +152,9 @@ class Database:
 
     def _store_barriers(self, _ids: list[str], epochs: list[int], numbers: list[int]) -> None:
         session = self.session
-        new = (epochs[0], numbers[0])
-        if (session["barrier_epoch"], session["barrier_number"]) < new:
-            session["barrier_epoch"], session["barrier_number"] = new
+        session["barrier_epoch"], session["barrier_number"] = max(
+            (session["barrier_epoch"], session["barrier_number"]), (epochs[0], numbers[0])
+        )
 
 
 class Connection:
@@ -172,7 +174,7 @@ class Connection:
         """Close it at once."""
         self._link.hang_up()
 
-    async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - asyncpg's own name
+    async def close(self, **_settings: Any) -> None:
         """Close it."""
         self._link.hang_up()
 
