@@ -68,18 +68,20 @@ def _outcomes(first: int, count: int, without: str) -> Iterator[Outcome]:
 
 def _print_table(first: int, count: int) -> int:
     """For each safeguard, the share of seeds that miss it, and by what. Status 1 if none does."""
-    table = Table("without", "seeds that find it", "by", "what is missing", title=f"{count} seeds")
+    table = Table("without", "found by", "first", "what breaks", "what is missing")
+    table.title = f"{count} seeds from {first} on"
     missed = False
     for name, ablation in ABLATIONS.items():
         found: Counter[str] = Counter()
-        seeds = 0
+        seeds = []
         for outcome in _outcomes(first, count, name):
             if outcome.violations:
-                seeds += 1
+                seeds.append(outcome.seed)
                 found[outcome.violations[0][0]] += 1
         missed = missed or not seeds
         by = "\n".join(f"{invariant} ({times})" for invariant, times in found.most_common())
-        table.add_row(name, f"{seeds / count:.1%}", by, ablation.means)
+        earliest = str(seeds[0]) if seeds else "none"
+        table.add_row(name, f"{len(seeds) / count:.1%}", earliest, by, ablation.means)
     Console(width=150).print(table)
     return missed
 

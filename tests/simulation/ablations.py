@@ -22,6 +22,7 @@ from actors.ports import Record
 from actors.rabbitmq import BrokerLog
 from actors.session_host import SessionHost
 from actors.session_store import Claim, Place, note_place
+from engine.session import Decision
 from engine.wire import BatchAnswer, decode_batch_answer
 from serve_app import batcher
 from tests.simulation import broker, tables
@@ -32,8 +33,7 @@ class Ablation(NamedTuple):
 
     Attributes:
         remove: takes it out of the code under test.
-        breaks: the invariants of :class:`tests.simulation.audit.Auditor` that may break, the first
-            of them in most seeds that find anything.
+        breaks: the invariants of :class:`tests.simulation.audit.Auditor` one of which breaks.
         means: what is missing then, and what was taken out with it because it would mask it.
     """
 
@@ -57,7 +57,7 @@ async def _at_once(*_args: Any) -> None:
     """Stand in for what is not waited for."""
 
 
-def _no_epoch(patch: pytest.MonkeyPatch) -> None:
+def _no_setting_aside(patch: pytest.MonkeyPatch) -> None:
     store = Tables._store
 
     async def ageless(self: Tables, connection: Any, messages: Sequence[LogMessage]) -> None:
@@ -73,12 +73,16 @@ def _no_epoch(patch: pytest.MonkeyPatch) -> None:
             ],
         )
 
+    patch.setattr(Tables, "_store", ageless)
+
+
+def _no_epoch(patch: pytest.MonkeyPatch) -> None:
     def believed(data: bytes) -> BatchAnswer:
         answer = decode_batch_answer(data)
         return msgspec.structs.replace(answer, epoch=min(answer.epoch, 1))
 
+    _no_setting_aside(patch)
     patch.setattr(EpochLease, "hold", _at_once)
-    patch.setattr(Tables, "_store", ageless)
     patch.setattr(batcher, "decode_batch_answer", believed)
 
 
@@ -131,6 +135,18 @@ def _no_confirm(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(broker.Channel, "publish", publish)
 
 
+def _no_gate(patch: pytest.MonkeyPatch) -> None:
+    async def at_any_time(self: SessionHost, make: Callable[[int], Decision]) -> Decision:
+        async with self._move_lock:
+            decision = make(self._clock.now_ms())
+            if decision.events:
+                await self._outbox.add(decision.events)
+        self._open_gate.set()  # shut by a host that begins with a deadline that has passed
+        return decision
+
+    patch.setattr(SessionHost, "_exclusively", at_any_time)
+
+
 def _no_held_refusal(patch: pytest.MonkeyPatch) -> None:
     async def is_own(*_args: Any) -> bool:
         return True
@@ -151,13 +167,18 @@ ABLATIONS: dict[str, Ablation] = {
     ),
     "lease_wait": Ablation(
         _no_lease_wait,
-        (_HELD, _SHOWN, _STORED, _SAME),
+        (_HELD, _SHOWN, _STORED, _SAME, _SO),
         "a successor takes every earlier actor for dead and waits for no lease",
     ),
     "place_after_wait": Ablation(
         _early_place,
-        (_HELD, _SHOWN, _STORED, _SAME),
+        (_HELD, _SHOWN, _STORED, _SAME, _SO),
         "a successor tells its place before it has waited, as it did until the simulation came",
+    ),
+    "set_aside": Ablation(
+        _no_setting_aside,
+        (_SHOWN, _AGREED, _HELD, _STORED, _ONCE, _SAME),
+        "a writer stores what comes behind a successor's barrier as if it were acknowledged",
     ),
     "barrier": Ablation(
         _no_barrier,
@@ -178,6 +199,11 @@ ABLATIONS: dict[str, Ablation] = {
         _no_confirm,
         (_STORED, _HELD, _SHOWN, _SAME, _INSIDE, _AGREED, _SETTLED),
         "a batch counts as durable once it is sent",
+    ),
+    "gate": Ablation(
+        _no_gate,
+        (_AGREED, _SHOWN, _SETTLED),
+        "commands and closings do not go alone: answers are decided while one is under way",
     ),
     "held_refusals": Ablation(
         _no_held_refusal,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, fields
-from typing import Final
+from typing import Any, Final
 
 Rng = random.Random
 
@@ -45,7 +45,7 @@ class Fault:
 
     kind: str
     at_s: float
-    for_s: float
+    for_s: float = 0.0
     successor_s: float = -1.0
     killed_s: float = -1.0
     same_node: bool = False
@@ -108,7 +108,10 @@ def _short(value: object) -> object:
 
 
 def draw(rng: Rng) -> Options:
-    """Options of one seed. Half of the seeds have a quiet network, so that a fault stands alone."""
+    """Options of one seed. Half of the seeds have a quiet network, so that a fault stands alone.
+
+    A third begins with what is hardest: an actor that Ray takes for dead, and that goes on.
+    """
     is_rough = rng.random() < 0.5
     self_paced = rng.random() < 0.15
     questions = rng.randint(1, 3)
@@ -135,7 +138,7 @@ def draw(rng: Rng) -> Options:
         replicas=rng.randint(1, 3),
         writers=rng.randint(1, 2),
         skew_ms_max=rng.choice((0, 50, 1_000)),
-        stale_route_share=rng.choice((0.0, 0.5, 1.0)),
+        stale_route_share=rng.choice((0.0, 0.7, 1.0)),
         frames_lost_share=rng.choice((0.0, 0.05)),
         latency_s=rng.choice((0.001, 0.005, 0.03)),
         slow_share=rng.choice((0.005, 0.03)) if is_rough else 0.0,
@@ -143,13 +146,17 @@ def draw(rng: Rng) -> Options:
         cut_share=rng.choice((0.0, 0.002, 0.01)) if is_rough else 0.0,
         calls_lost_share=rng.choice((0.0, 0.02, 0.1)) if is_rough else 0.0,
         calls_doubled_share=rng.choice((0.0, 0.05)),
-        faults=tuple(_draw_fault(rng, quiz_s) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))),
+        faults=tuple(
+            Fault(kind="actor_doubled", at_s=_about(rng, quiz_s / 3), **_draw_double(rng))
+            for _ in range(rng.choice((0, 0, 1)))
+        )
+        + tuple(_draw_fault(rng, quiz_s) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))),
     )
 
 
 _KINDS: Final = (
     ("actor_crash", 4),
-    ("actor_pause", 3),
+    ("actor_pause", 4),
     ("actor_doubled", 5),
     ("writer_crash", 3),
     ("writer_pause", 2),
@@ -168,15 +175,21 @@ def _draw_fault(rng: Rng, quiz_s: float) -> Fault:
         kind=kind,
         at_s=_about(rng, quiz_s / 2),
         # Around the lease's length lie the narrow escapes.
-        for_s=_about(rng, rng.choice((0.3, 1.0, 3.0, 8.0))),
-        successor_s=_about(rng, rng.choice((-1.0, 0.05, 1.0, 3.0))),
-        killed_s=_about(rng, rng.choice((-1.0, -1.0, 0.3, 2.0, 4.0))),
-        same_node=rng.random() < 0.5,
+        for_s=_about(rng, rng.choice((0.3, 1.0, 3.0, 5.0, 8.0))),
+        **_draw_double(rng),
         index=rng.randint(0, 3),
         point=rng.choice(POINTS) if is_ambush else "",
         nth=rng.choice((1, 1, 1, 2, 3, 5)) if is_ambush else 1,
         is_before=is_ambush and rng.random() < 0.4,
     )
+
+
+def _draw_double(rng: Rng) -> dict[str, Any]:
+    return {
+        "successor_s": _about(rng, rng.choice((-1.0, 0.05, 0.05, 1.0, 3.0))),
+        "killed_s": _about(rng, rng.choice((-1.0, -1.0, 0.3, 2.0, 4.0))),
+        "same_node": rng.random() < 0.5,
+    }
 
 
 def _about(rng: Rng, middle_s: float) -> float:

@@ -76,6 +76,7 @@ class _World:
         self.auditor = Auditor(quiz, settings, self.cluster.database, self._violated)
         self._is_ending = False
         self.steps = 0
+        self.violations: tuple[tuple[str, str], ...] = ()
 
     def note(self, what: str) -> None:
         """Tell what happens, to whoever wants to read it."""
@@ -104,8 +105,10 @@ class _World:
         )
 
     def end(self) -> None:
+        # What is cancelled now, the dead among it, proves nothing any more.
         self._is_ending = True
         self.steps = self.loop.steps
+        self.violations = tuple(self.auditor.violations)
         self.loop.end()
 
     async def _supervise(self) -> None:
@@ -184,7 +187,7 @@ def simulate(seed: int, without: str = "", tell: Callable[[str], None] | None = 
         seed=seed,
         without=without,
         options=world.options,
-        violations=tuple(world.auditor.violations),
+        violations=world.violations,
         steps=world.steps,
         virtual_s=world.loop.time(),
         acknowledged=len(world.auditor.acknowledged),
