@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import one_of
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -375,7 +376,7 @@ def test_health_readiness_and_metrics(client):
     assert "# HELP quiz_hub_connections " in metrics.text
 
 
-# --- everything that the OpenAPI document allows, and much that it does not -------------------------
+# --- what the OpenAPI document allows, and what it does not -----------------------------------------
 
 _CHECKS = [
     not_a_server_error,
@@ -390,7 +391,7 @@ _EXAMPLES_MAX = 12
 def try_out(operation, headers, known):
     """Send many requests to one operation; the ids in its path are known ones."""
 
-    @given(case=operation.as_strategy())
+    @given(case=one_of(operation.as_strategy(mode) for mode in schemathesis.GenerationMode))
     @settings(
         max_examples=_EXAMPLES_MAX,
         deadline=None,
