@@ -93,6 +93,7 @@ class Postgres:
         Raises:
             StartError: the wheel is missing, the disk full, or the server did not come up.
         """
+        self.stop()  # one that was killed leaves its process id behind until it is waited for
         binaries = server_binaries()
         user = system_user()
         if user is not None:

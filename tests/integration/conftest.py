@@ -1,5 +1,6 @@
 """Tests against the real services of the embedded profile."""
 
+import os
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -13,6 +14,13 @@ def pytest_configure(config):
         servers = module_from_spec(spec)
         spec.loader.exec_module(servers)
         config.pluginmanager.register(servers, "servers")
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch):
+    """The settings of a site that runs in this process are none of these tests'."""
+    for name in [name for name in os.environ if name.startswith("RAYQUIZ_")]:
+        monkeypatch.delenv(name)
 
 
 def pytest_collection_modifyitems(items):

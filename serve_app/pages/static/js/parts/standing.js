@@ -48,13 +48,13 @@ export function FinalPlace({ view, you, heading }) {
   const row = view.scoreboard.find((other) => other.participant_id === you.participant_id);
   const rank = row?.rank ?? you.rank;
   const points = row?.points ?? you.points ?? 0;
-  const words = { 1: "You won!", 2: "Second place!", 3: "Third place!" };
+  const words = { 1: points > 0 ? "You won!" : "Well played!", 2: "Second place!", 3: "Third place!" };
   useEffect(() => {
     announce(`The quiz is over. You are ${ordinal(rank)} with ${plural(points, "point")}.`);
   }, [rank, points]);
   return html`<section class="result final ${rank <= 3 ? "on-podium" : ""}">
     <span class="verdict-mark" aria-hidden="true">${rank}</span>
-    <h1 ref=${heading} tabindex="-1">${(points > 0 && words[rank]) || "Well played!"}</h1>
+    <h1 ref=${heading} tabindex="-1">${words[rank] ?? "Well played!"}</h1>
     <p class="result-note"><bdi>${you.nickname}</bdi></p>
     <${Standing} rank=${rank} points=${points} count=${view.participants_count} />
     <p><a class="button" href="/">Join another quiz</a></p>
