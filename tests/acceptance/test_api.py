@@ -31,7 +31,12 @@ DATA = Path(__file__).parents[1] / "data" / "opentriviaqa"
 QUIZ = msgspec.to_builtins(make_quiz())
 #: Two questions, opened at once and closed by the host.
 SHORT_QUIZ = msgspec.to_builtins(
-    make_quiz(make_question(), make_question(QuestionKind.TYPED, time_limit_ms=600_000))
+    make_quiz(
+        *(
+            make_question(kind, time_limit_ms=600_000)
+            for kind in (QuestionKind.SINGLE, QuestionKind.TYPED)
+        )
+    )
 )
 PLAIN = {"preview_ms": 0, "close_when_all_answered": False}
 NOBODY = "00000000-0000-4000-8000-000000000001"
