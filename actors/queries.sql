@@ -39,18 +39,20 @@ WHERE s.ended_at IS NULL
 RETURNING s.session_id;
 
 -- name: note_finished
--- The quiz is over; its actor stays for those who still look.
+-- The quiz is over; its actor stays for those who still look. No row when there is a later actor.
 UPDATE sessions AS s SET finished_at = coalesce(finished_at, now()),
     cancelled = EXISTS (
         SELECT FROM session_events AS e
         WHERE e.session_id = s.session_id AND e.event::jsonb ->> 'type' = 'cancelled'
     )
-WHERE actor_name = $1 AND epoch = $2;
+WHERE actor_name = $1 AND epoch = $2
+RETURNING session_id;
 
 -- name: note_ended
--- The actor leaves; the PIN is free again.
+-- The actor leaves; the PIN is free again. No row when there is a later actor.
 UPDATE sessions SET ended_at = coalesce(ended_at, now()), finished_at = coalesce(finished_at, now())
-WHERE actor_name = $1 AND epoch = $2;
+WHERE actor_name = $1 AND epoch = $2
+RETURNING session_id;
 
 -- name: withdraw_session
 -- A new session that could be given no actor; nobody knows of it yet.

@@ -191,11 +191,15 @@ class SessionActor:
         assert self._host is not None
         while True:
             try:
-                await self._connection.fetch(queries[query], self._name, self._host.epoch)
+                rows = await self._connection.fetch(queries[query], self._name, self._host.epoch)
             except Unavailable:
                 await asyncio.sleep(_TAKE_OVER_PAUSE_S)
-            else:
-                return
+                continue
+            if not rows:
+                # A session that is over stores nothing, so nothing else would tell. The claimant may
+                # be dead already, its claim having arrived behind it: then this actor comes back.
+                self._fail(Fenced(f"epoch {self._host.epoch} is over"))
+            return
 
     def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         task = asyncio.get_running_loop().create_task(work)

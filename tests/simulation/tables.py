@@ -115,9 +115,11 @@ class Database:
     def _session_epoch(self, _session_id: str) -> list[Row]:
         return [{"epoch": self.session["epoch"]}]
 
-    def _note_finished(self, actor_name: str, epoch: int) -> None:
-        if (self.session["actor_name"], self.session["epoch"]) == (actor_name, epoch):
-            self.session["finished"] = True
+    def _note_finished(self, actor_name: str, epoch: int) -> list[Row]:
+        if (self.session["actor_name"], self.session["epoch"]) != (actor_name, epoch):
+            return []
+        self.session["finished"] = True
+        return [self.session]
 
     # --- what is stored -------------------------------------------------------------------------
 

@@ -203,6 +203,27 @@ async def test_when_the_quiz_is_over_the_actor_lingers_and_leaves_and_the_pin_is
     assert reply.code == "session_over"
 
 
+async def test_an_actor_that_was_replaced_at_the_end_notices_when_it_notes_it(
+    pool, make_session, make_actor, monkeypatch
+):
+    # A claim may arrive behind its claimant's death: nobody else is there, and this one comes back.
+    monkeypatch.setenv("RAYQUIZ_LINGER_MS", "300")
+    session = await make_session(pool, settings=PLAIN)
+    await play(make_actor(session.actor_name), Step.START, Step.FINISH)
+
+    async def finished():
+        return await pool.fetchval("SELECT finished_at IS NOT NULL FROM sessions")
+
+    await until(finished)
+    await pool.execute("UPDATE sessions SET epoch = epoch + 1")
+
+    async def left():
+        return make_actor.left == [1]
+
+    await until(left)
+    assert await pool.fetchval("SELECT ended_at IS NULL FROM sessions")
+
+
 async def test_a_cancelled_session_is_noted_as_cancelled(pool, make_session, make_actor):
     session = await make_session(pool, settings=SessionSettings())
     await play(make_actor(session.actor_name), Step.CANCEL)
