@@ -35,7 +35,7 @@ from engine.wire import (
 
 QUIZ = msgspec.to_builtins(
     make_quiz(
-        make_question(explanation="because"),
+        make_question(explanation="because", time_limit_ms=600_000),
         make_question(QuestionKind.TYPED, time_limit_ms=600_000),
     )
 )
