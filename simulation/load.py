@@ -38,7 +38,7 @@ _TEXT = picows.WSMsgType.TEXT
 _OPENING_AT_ONCE = 100
 _BURST_PAUSE_S = 0.2
 _WARM_UP_S = 1.0
-#: Frames that may be on their way to every viewer.
+#: Frames that may be on their way to the viewers.
 _FRAMES_AHEAD = 8
 
 
@@ -93,6 +93,7 @@ class _Run:
         self.all_ready = asyncio.Event()
         self.waiting = 0
         self.none_waiting = asyncio.Event()
+        self.seen_version = 0
 
     def one_ready(self) -> None:
         self.ready += 1
@@ -212,7 +213,9 @@ class _Counter(picows.WSListener):
     def __init__(self, run: _Run, token: str) -> None:
         self._run = run
         self._token = token
-        self.welcome: Welcome | Snapshot | None = None
+        self.welcome: Welcome | None = None
+        #: It tells how far the frames have come; the others only count.
+        self.is_first = False
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         if self._token:
@@ -230,6 +233,12 @@ class _Counter(picows.WSListener):
             self._run.one_ready()
             return
         self._run.messages += 1
+        if self.is_first:
+            message = decode_server_message(frame.get_payload_as_bytes())
+            if isinstance(message, DeltaFrame):
+                self._run.seen_version = message.version
+            elif isinstance(message, Snapshot):
+                self._run.seen_version = message.view.version
 
 
 async def _connect_all(run: _Run, make: Callable[[str], Any]) -> list[Any]:
@@ -312,6 +321,7 @@ async def frames(job: Job) -> Report:
     viewers = await _connect_all(run, lambda token: _websocket(run, _Counter, token))
     publisher = None
     if job.channel:
+        viewers[0].is_first = True
         welcome = viewers[0].welcome
         publisher = asyncio.get_running_loop().create_task(_publish(run, welcome))
     await asyncio.sleep(_WARM_UP_S)
@@ -336,15 +346,15 @@ def scoreboard_frame(epoch: int, version: int) -> bytes:
 
 async def _publish(run: _Run, welcome: Welcome) -> None:
     assert welcome.view is not None
-    epoch, first = welcome.view.epoch, welcome.view.version
+    epoch, version = welcome.view.epoch, int(welcome.view.version)
     client = redis.asyncio.Redis.from_url(run.job.redis_url)
-    published = 0
+    run.seen_version = version
     while True:
-        if published * run.job.connections - run.messages >= _FRAMES_AHEAD * run.job.connections:
+        # By version, not by count: a viewer that fell behind gets one frame instead of many.
+        if version - run.seen_version >= _FRAMES_AHEAD:
             await asyncio.sleep(0.001)
             continue
-        published += 1
-        version = first + published
+        version += 1
         frame = scoreboard_frame(epoch, version)
         publication = FramePublication(Epoch(epoch), FrameVersion(version), frame)
         await client.publish(run.job.channel, encode_pack(publication))

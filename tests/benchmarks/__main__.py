@@ -214,7 +214,7 @@ def pairs(site: Site) -> list[Pair]:
         Pair(
             "core_answers_per_s",
             "json_loads_per_s",
-            0.4,
+            0.25,
             True,
             lambda: Measured(core_answers_per_s()),
             lambda: Measured(json_loads_per_s()),
