@@ -87,16 +87,28 @@ class SessionActor:
         return b"" if host is None else encode_pack(host.snapshot())
 
     async def scoreboard(self, offset: int, rows: int) -> list[tuple[int, str, int, int]]:
-        """Rows of the scoreboard in memory: (participant, nickname, points, rank)."""
-        host = await self._ready()
-        return [] if host is None else list(host.scoreboard(offset, rows))
+        """Rows of the scoreboard in memory: (participant, nickname, points, rank).
+
+        Raises:
+            Unavailable: the session is not here yet; nobody must take that for an empty one.
+        """
+        return list((await self._session_here()).scoreboard(offset, rows))
 
     async def people(self) -> list[tuple[int, str]]:
-        """Everybody who is in: (participant, nickname)."""
-        host = await self._ready()
-        return [] if host is None else list(host.people())
+        """Everybody who is in: (participant, nickname).
+
+        Raises:
+            Unavailable: as above.
+        """
+        return list((await self._session_here()).people())
 
     # --- life -----------------------------------------------------------------------------------------
+
+    async def _session_here(self) -> SessionHost:
+        host = await self._ready()
+        if host is None:
+            raise Unavailable("the session is on its way to this actor")
+        return host
 
     async def _ready(self) -> SessionHost | None:
         """The session; a blank actor looks first, in case nobody could tell it."""
