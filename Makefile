@@ -24,14 +24,14 @@ run: .venv/runtime.stamp
 	@exec .venv/bin/rayquiz up $(UP)
 
 test: .venv/dev.stamp system check
-	$(PY) -m pytest -m "service or browser" -n auto --dist loadgroup
+	$(PY) -m pytest -m "service or browser or simulation" -n auto --dist loadgroup
 
 check: .venv/dev.stamp
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
-	$(PY) -m pytest -m "not service and not browser" -n auto
+	$(PY) -m pytest -m "not service and not browser and not simulation" -n auto
 
 bench: .venv/runtime.stamp system
 	$(PY) -m tests.benchmarks

@@ -7,6 +7,8 @@ import pytest
 from tests.simulation.ablations import ABLATIONS
 from tests.simulation.play import simulate
 
+pytestmark = pytest.mark.simulation
+
 _SEEDS = 1_000
 _CHUNKS = 10
 #: So many seeds may pass before a missing safeguard is found; the rarest takes some hundreds.
