@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 from rich.console import Console
 from rich.table import Table
@@ -39,17 +40,18 @@ def main() -> int:
         _tell(str(outcome))
         return bool(outcome.violations)
     begun_s, used_s = time.perf_counter(), time.process_time()
-    acknowledged = 0
-    failed = 0
-    for outcome in _outcomes(asked.first, asked.seeds, asked.without):
-        acknowledged += outcome.acknowledged
-        if outcome.violations:
-            failed += 1
-            _tell(str(outcome))
+    played = failed = acknowledged = 0
+    with suppress(KeyboardInterrupt):  # what was played until then counts
+        for outcome in _outcomes(asked.first, asked.seeds, asked.without):
+            played += 1
+            acknowledged += outcome.acknowledged
+            if outcome.violations:
+                failed += 1
+                _tell(str(outcome))
     took_s, used_s = time.perf_counter() - begun_s, time.process_time() - used_s
     _tell(
-        f"{asked.seeds} seeds, {failed} with a violation, {acknowledged} acknowledgements, "
-        f"{asked.seeds / took_s:.0f} seeds/s ({asked.seeds / used_s:.0f} per second of CPU)"
+        f"{played} seeds, {failed} with a violation, {acknowledged} acknowledgements, "
+        f"{played / took_s:.0f} seeds/s ({played / used_s:.0f} per second of CPU)"
     )
     return bool(failed)
 

@@ -111,6 +111,8 @@ class Auditor:
         self._host = host
         for key, reply in self.acknowledged.items():
             self._holds(host, key, reply)
+        # Whoever asks for a snapshot has this now, and drops what is older.
+        self._shown = max(self._shown, (host.epoch, 1))
         self._score(host.scoreboard(0, 100))
 
     def _holds(self, host: SessionHost, key: Key, reply: BatchReply) -> None:
@@ -139,15 +141,27 @@ class Auditor:
 
     def published(self, publication: Publication) -> None:
         """An actor has published something; viewers believe what is newer than what they have."""
-        stamp = (publication.epoch, publication.version)
-        if not isinstance(publication, FramePublication) or stamp <= self._shown:
+        if not isinstance(publication, FramePublication):
             return
-        self._shown = stamp
         frame = decode_server_message(publication.frame)
         assert isinstance(frame, DeltaFrame)
-        rows = frame.changes.scoreboard
-        if rows is not msgspec.UNSET:
-            self._score([(row.participant_id, row.nickname, row.points, row.rank) for row in rows])
+        changed = frame.changes.scoreboard
+        if changed is msgspec.UNSET:
+            return
+        rows = [(row.participant_id, row.nickname, row.points, row.rank) for row in changed]
+        stamp = (publication.epoch, publication.version)
+        if stamp > self._shown:
+            self._shown = stamp
+            self._score(rows)
+            return
+        # Of a replaced actor: some viewers have not heard of its successor, and will.
+        for who, _, points, _ in rows:
+            if points > self._points.get(who, points):
+                self.violate(
+                    "a published score never goes down",
+                    f"participant {who}: {points} by an actor that has a successor, "
+                    f"who knows of {self._points[who]}",
+                )
 
     def _score(self, rows: list[tuple[Any, str, int, int]]) -> None:
         for who, _, points, _ in rows:
