@@ -38,6 +38,8 @@ _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.05, 2.0
 _PREFETCH = 500
 #: How long a writer leaves partitions that are not its own to the others after a start, seconds.
 _STANDBY_S = 1.0
+#: How long a writer may take to get hold of all partitions, seconds.
+_TAKE_S_MAX = 15.0
 
 
 class Tables:
@@ -141,6 +143,7 @@ class CheckpointWriter:
         self._waiting: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._rows_stored = 0
         self._rejected = 0
+        self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def statistics(self) -> dict[str, int]:
@@ -153,13 +156,15 @@ class CheckpointWriter:
 
     async def close(self) -> None:
         """Stop; what is not acknowledged goes to another writer."""
+        # A cancellation alone can be lost: wait_for() gives it up when what it waits for ends just then.
+        self._closing = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._tables.close()
 
     async def _run(self) -> None:
         backoff_s = _BACKOFF_S_MIN
-        while True:
+        while not self._closing:
             try:
                 connection = await connect_broker(self._broker_url)
                 backoff_s = _BACKOFF_S_MIN
@@ -195,14 +200,16 @@ class CheckpointWriter:
         lost = asyncio.Event()
         # `connection.closed()` would wait for our own close alone.
         connection.close_callbacks.add(lambda *_: lost.set())
-        # One channel, so that delivery tags rise in the order in which messages come.
-        channel = await connection.channel()
-        await channel.set_qos(prefetch_count=_PREFETCH)
-        for partitions, pause_s in ((self._own, _STANDBY_S), (self._others, 0.0)):
-            for partition in partitions:
-                queue = await declare_partition(channel, partition)
-                await queue.consume(self._waiting.put)
-            await asyncio.sleep(pause_s)
+        # A broker that is still coming up may take a request and never answer it.
+        async with asyncio.timeout(_TAKE_S_MAX):
+            # One channel, so that delivery tags rise in the order in which messages come.
+            channel = await connection.channel()
+            await channel.set_qos(prefetch_count=_PREFETCH)
+            for partitions, pause_s in ((self._own, _STANDBY_S), (self._others, 0.0)):
+                for partition in partitions:
+                    queue = await declare_partition(channel, partition)
+                    await queue.consume(self._waiting.put)
+                await asyncio.sleep(pause_s)
         await lost.wait()
 
     async def _store_all(self) -> None:
