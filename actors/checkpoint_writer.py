@@ -39,7 +39,7 @@ _PREFETCH = 500
 #: How long a writer leaves partitions that are not its own to the others after a start, seconds.
 _STANDBY_S = 1.0
 #: How long a writer may take to get hold of all partitions, seconds.
-_TAKE_S_MAX = 15.0
+_TAKE_S_MAX = 60.0
 
 
 class Tables:

@@ -16,7 +16,7 @@ from engine import limits
 from engine.errors import Unavailable
 
 _PARTITION = 3
-_WAIT_S_MAX = 30.0
+_WAIT_S_MAX = 120.0
 
 
 def _batch(session_id, *participants, epoch=1, text=""):
