@@ -100,11 +100,11 @@ SHORT = (
     Fault("SessionActor killed", _killed(_session_actor)),
     Fault("writer killed", _killed(_writer)),
     Fault("SessionActor and writer killed", _killed(_session_actor, _writer)),
-    Fault("broker killed", _killed_and_started(_broker, "rabbitmq")),
     Fault("database killed", _killed_and_started(_database, "postgres")),
 )
 LONG = (
     *SHORT,
+    Fault("broker killed", _killed_and_started(_broker, "rabbitmq")),
     Fault("Notificator killed", _killed(_notificator)),
     Fault("Valkey killed", _killed_and_started(_valkey, "valkey")),
     Fault("SessionActor paused 10 s", _paused(_session_actor)),
