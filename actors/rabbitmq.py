@@ -33,7 +33,7 @@ from engine.ids import Epoch, SessionId
 
 log = logging.getLogger(__name__)
 
-#: Where messages go that no writer could store; ``rayquiz dead-letters`` reads it.
+#: Where messages go that no writer could store: kept, until somebody replays them by hand.
 DEAD_QUEUE: Final = "rayquiz.dead"
 _DEAD_EXCHANGE: Final = "rayquiz.dead"
 _CONNECT_S_MAX = 5.0
