@@ -193,7 +193,8 @@ class CheckpointWriter:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.wait_for(connection.close(), _BACKOFF_S_MAX)
+            async with asyncio.timeout(_BACKOFF_S_MAX):
+                await connection.close()
 
     async def _consume(self, connection: AbstractConnection) -> None:
         """Take the partitions, and return when the connection is lost."""

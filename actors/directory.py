@@ -132,8 +132,8 @@ class Directory:
         """Have the supervisor give the session an actor."""
         try:
             master = await asyncio.to_thread(supervisor, self._namespace)
-            reply: Any = master.assign.remote(session_id, lost_actor)
-            name: str = await asyncio.wait_for(reply, limits.ACTOR_CALL_MS_MAX / 1000)
+            async with asyncio.timeout(limits.ACTOR_CALL_MS_MAX / 1000):
+                name: str = await master.assign.remote(session_id, lost_actor)
         except TimeoutError:
             raise Unavailable("the supervisor does not answer") from None
         except ray.exceptions.RayTaskError as error:

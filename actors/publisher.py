@@ -64,6 +64,7 @@ class RedisPublisher:
         self._wakened.set()
         # A Redis that hangs takes its time for each; the session does not wait for all of them.
         await asyncio.wait([self._task], timeout=_CLOSE_TIMEOUT_S)
+        self._waiting.clear()  # a cancellation alone can be lost, redis-py may give it up
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._redis.aclose()

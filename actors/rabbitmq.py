@@ -146,7 +146,8 @@ class Publisher:
 
 async def _close(connection: AbstractConnection) -> None:
     with suppress(*BROKER_AWAY):
-        await asyncio.wait_for(connection.close(), _CONNECT_S_MAX)
+        async with asyncio.timeout(_CONNECT_S_MAX):
+            await connection.close()
 
 
 class BrokerLog:

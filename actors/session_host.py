@@ -301,7 +301,8 @@ class SessionHost:
     async def _is_own(self, deadline: float) -> bool:
         """Whether nobody else has the session, as far as that can be told before a deadline."""
         try:
-            await asyncio.wait_for(self._log.hold(), deadline - self._loop.time())
+            async with asyncio.timeout_at(deadline):
+                await self._log.hold()
         except Fenced as error:
             self._on_failed(error)
             return False
@@ -517,7 +518,8 @@ class SessionHost:
     async def _before(self, deadline: float, waits: Any) -> bool:
         """Whether something ended well before a deadline of the loop's clock."""
         try:
-            await asyncio.wait_for(waits, deadline - self._loop.time())
+            async with asyncio.timeout_at(deadline):
+                await waits
         except (TimeoutError, QuizError):
             return False
         return True

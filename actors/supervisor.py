@@ -211,7 +211,8 @@ class Supervisor:
 
     async def _ping(self, handle: ActorHandle[Any]) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = await asyncio.wait_for(handle.ping.remote(), _PING_TIMEOUT_S)
+            async with asyncio.timeout(_PING_TIMEOUT_S):
+                found: dict[str, Any] = await handle.ping.remote()
         except TimeoutError:
             return {"unreachable": "no answer", "silent": True}
         except ray.exceptions.ActorDiedError as error:
@@ -224,7 +225,8 @@ class Supervisor:
     async def _is_blank(handle: ActorHandle[Any]) -> bool:
         """Whether an actor has looked and found no session, as one that crashed after the end."""
         try:
-            return not await asyncio.wait_for(handle.open.remote(), _PING_TIMEOUT_S)
+            async with asyncio.timeout(_PING_TIMEOUT_S):
+                return not await handle.open.remote()
         except (TimeoutError, ray.exceptions.RayError):
             return False  # the database may be away: it looks on
 

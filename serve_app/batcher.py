@@ -132,7 +132,8 @@ async def actor_call(reference: Any) -> Any:
         Unavailable: the actor is away, or did not answer; whether the call ran is unknown.
     """
     try:
-        return await asyncio.wait_for(reference, limits.ACTOR_CALL_MS_MAX / 1000)
+        async with asyncio.timeout(limits.ACTOR_CALL_MS_MAX / 1000):
+            return await reference
     except TimeoutError:
         raise Unavailable("the session's actor does not answer") from None
     except ray.exceptions.RayError as error:

@@ -38,6 +38,9 @@ class Subscriber:
         # One command at a time, so that a channel left and entered again ends up subscribed.
         self._command = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        # A cancellation alone can be lost: below Python 3.12 redis-py gives it up when a write ends
+        # just then (it uses asyncio.wait_for).
+        self._closing = False
         self._spawn(self._run())
 
     async def subscribe(self, session_id: SessionId, callback: Callable[[bytes], None]) -> None:
@@ -63,6 +66,7 @@ class Subscriber:
 
     async def close(self) -> None:
         """Stop, and give the connection back."""
+        self._closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -77,7 +81,7 @@ class Subscriber:
                 log.debug("action=unsubscribe_failed channel=%s", channel)
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             client = redis.asyncio.Redis.from_url(
                 self._url, socket_timeout=_SILENCE_S, socket_connect_timeout=_SILENCE_S
             )
@@ -99,7 +103,7 @@ class Subscriber:
     async def _listen(self, pubsub: Any) -> None:
         """Hand messages on until the connection breaks, or is silent although it was asked."""
         is_asked = False
-        while True:
+        while not self._closing:
             message = await pubsub.get_message(timeout=_SILENCE_S)
             if message is not None:
                 is_asked = False

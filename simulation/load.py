@@ -38,6 +38,8 @@ _TEXT = picows.WSMsgType.TEXT
 _OPENING_AT_ONCE = 100
 _BURST_PAUSE_S = 0.2
 _WARM_UP_S = 1.0
+#: How long connections may take to be ready, and a burst to be acknowledged.
+_READY_S_MAX = 60.0
 #: Frames that may be on their way to the viewers.
 _FRAMES_AHEAD = 8
 
@@ -251,7 +253,8 @@ async def _connect_all(run: _Run, make: Callable[[str], Any]) -> list[Any]:
             return await make(token)
 
     clients = await asyncio.gather(*(one(token) for token in tokens[: job.connections]))
-    await asyncio.wait_for(run.all_ready.wait(), 60)
+    async with asyncio.timeout(_READY_S_MAX):
+        await run.all_ready.wait()
     return list(clients)
 
 
@@ -308,7 +311,8 @@ async def burst(job: Job) -> Report:
         started = time.perf_counter()
         for one in clients:
             one.client.send()
-        await asyncio.wait_for(run.none_waiting.wait(), 60)
+        async with asyncio.timeout(_READY_S_MAX):
+            await run.none_waiting.wait()
         burst_ms.append((time.perf_counter() - started) * 1000)
     report = _report(run, run.messages, time.perf_counter() - begun, _cpu_s() - cpu)
     report.burst_ms = burst_ms
@@ -329,8 +333,9 @@ async def frames(job: Job) -> Report:
     await asyncio.sleep(job.seconds)
     messages, seconds = run.messages - before, time.perf_counter() - started
     cpu = _cpu_s() - cpu
+    run.stopped = True
     if publisher is not None:
-        publisher.cancel()
+        await publisher
     return _report(run, messages, seconds, cpu)
 
 
@@ -347,17 +352,17 @@ def scoreboard_frame(epoch: int, version: int) -> bytes:
 async def _publish(run: _Run, welcome: Welcome) -> None:
     assert welcome.view is not None
     epoch, version = welcome.view.epoch, int(welcome.view.version)
-    client = redis.asyncio.Redis.from_url(run.job.redis_url)
     run.seen_version = version
-    while True:
-        # By version, not by count: a viewer that fell behind gets one frame instead of many.
-        if version - run.seen_version >= _FRAMES_AHEAD:
-            await asyncio.sleep(0.001)
-            continue
-        version += 1
-        frame = scoreboard_frame(epoch, version)
-        publication = FramePublication(Epoch(epoch), FrameVersion(version), frame)
-        await client.publish(run.job.channel, encode_pack(publication))
+    async with redis.asyncio.Redis.from_url(run.job.redis_url) as client:
+        while not run.stopped:
+            # By version, not by count: a viewer that fell behind gets one frame instead of many.
+            if version - run.seen_version >= _FRAMES_AHEAD:
+                await asyncio.sleep(0.001)
+                continue
+            version += 1
+            frame = scoreboard_frame(epoch, version)
+            publication = FramePublication(Epoch(epoch), FrameVersion(version), frame)
+            await client.publish(run.job.channel, encode_pack(publication))
 
 
 def _cpu_s() -> float:

@@ -114,6 +114,15 @@ async def test_a_channel_that_is_left_is_given_back(redis_url, subscribe_to):
         await until(is_given_back)
 
 
+async def test_it_closes_at_whatever_moment_it_is_told_to(redis_url, subscribe_to):
+    for number in range(60):
+        subscriber = subscribe_to(redis_url)
+        await asyncio.sleep(number / 20_000)  # from before its first command until it listens
+        async with asyncio.timeout(_WAIT_S_MAX):
+            await subscriber.close()
+        assert not subscriber._tasks
+
+
 async def test_rooms_are_opened_without_redis_and_hear_it_once_it_is_there(
     own_valkey, subscribe_to, publish, monkeypatch
 ):
