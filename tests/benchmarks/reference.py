@@ -44,21 +44,22 @@ def frames_app() -> ASGIApp:
     sockets: set[WebSocket] = set()
     tasks: list[asyncio.Task[None]] = []
 
-    async def send_for_ever() -> None:
-        while True:
+    async def send_while_somebody_listens() -> None:
+        while sockets:
             for socket in list(sockets):
                 try:
                     await socket.send_text(frame)
                 except (WebSocketDisconnect, RuntimeError):
                     sockets.discard(socket)
             await asyncio.sleep(0)
+        tasks.clear()
 
     @app.websocket("/frames")
     async def frames(socket: WebSocket) -> None:
         await socket.accept()
         sockets.add(socket)
         if not tasks:
-            tasks.append(asyncio.get_running_loop().create_task(send_for_ever()))
+            tasks.append(asyncio.get_running_loop().create_task(send_while_somebody_listens()))
         try:
             await socket.receive_text()
         except WebSocketDisconnect:
