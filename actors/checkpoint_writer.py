@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPException, ChannelInvalidStateError
 
 from actors.log_message import (
     BarrierMessage,
@@ -38,8 +40,10 @@ _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.05, 2.0
 _PREFETCH = 500
 #: How long a writer leaves partitions that are not its own to the others after a start, seconds.
 _STANDBY_S = 1.0
-#: How long a writer may take to get hold of all partitions, seconds.
+#: How long a writer may take to get hold of a partition, seconds.
 _TAKE_S_MAX = 60.0
+#: What a channel that has ended on its own looks like, while its connection lives on.
+_CHANNEL_GONE = (AMQPException, ChannelInvalidStateError)
 
 
 class Tables:
@@ -138,8 +142,7 @@ class CheckpointWriter:
     def __init__(self, index: int, count: int, broker_url: str, database_url: str) -> None:
         self._broker_url = broker_url
         self._tables = Tables(database_url)
-        self._own = [p for p in range(limits.PARTITIONS) if p % count == index]
-        self._others = [p for p in range(limits.PARTITIONS) if p % count != index]
+        self._index, self._count = index, count
         self._waiting: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._rows_stored = 0
         self._rejected = 0
@@ -179,11 +182,13 @@ class CheckpointWriter:
     async def _serve(self, connection: AbstractConnection) -> None:
         """Consume until the connection is lost; with it goes the hold on the partitions."""
         self._waiting = asyncio.Queue()
+        lost = asyncio.Event()
+        # `connection.closed()` would wait for our own close alone.
+        connection.close_callbacks.add(lambda *_: lost.set())
         loop = asyncio.get_running_loop()
-        tasks = [
-            loop.create_task(self._store_all()),
-            loop.create_task(self._consume(connection)),
-        ]
+        work = [lost.wait(), self._store_all()]
+        work += [self._hold(connection, partition) for partition in range(limits.PARTITIONS)]
+        tasks = [loop.create_task(each) for each in work]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -196,22 +201,22 @@ class CheckpointWriter:
             async with asyncio.timeout(_BACKOFF_S_MAX):
                 await connection.close()
 
-    async def _consume(self, connection: AbstractConnection) -> None:
-        """Take the partitions, and return when the connection is lost."""
-        lost = asyncio.Event()
-        # `connection.closed()` would wait for our own close alone.
-        connection.close_callbacks.add(lambda *_: lost.set())
-        # A broker that is still coming up may take a request and never answer it.
-        async with asyncio.timeout(_TAKE_S_MAX):
-            # One channel, so that delivery tags rise in the order in which messages come.
-            channel = await connection.channel()
-            await channel.set_qos(prefetch_count=_PREFETCH)
-            for partitions, pause_s in ((self._own, _STANDBY_S), (self._others, 0.0)):
-                for partition in partitions:
+    async def _hold(self, connection: AbstractConnection, partition: int) -> None:
+        """Consume a partition, on a channel of its own: one that is stuck holds up no other."""
+        if partition % self._count != self._index:
+            await asyncio.sleep(_STANDBY_S)
+        while True:
+            try:
+                # A broker that is still coming up may take a request and never answer it.
+                async with asyncio.timeout(_TAKE_S_MAX):
+                    channel = await connection.channel()
+                    await channel.set_qos(prefetch_count=_PREFETCH)
                     queue = await declare_partition(channel, partition)
                     await queue.consume(self._waiting.put)
-                await asyncio.sleep(pause_s)
-        await lost.wait()
+                await channel.closed()
+            except _CHANNEL_GONE as error:
+                log.warning("action=partition_waits partition=%d reason=%r", partition, error)
+            await asyncio.sleep(_BACKOFF_S_MAX)
 
     async def _store_all(self) -> None:
         while True:
@@ -256,7 +261,9 @@ class CheckpointWriter:
             message.rows_count for _, message in pairs if isinstance(message, BatchMessage)
         )
         for incoming, _ in pairs:
-            await incoming.ack()
+            # On a channel that is gone: it comes again, and storing it again changes nothing.
+            with suppress(*_CHANNEL_GONE):
+                await incoming.ack()
 
     async def _until_stored(self, messages: Sequence[LogMessage]) -> None:
         backoff_s = _BACKOFF_S_MIN

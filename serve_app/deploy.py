@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray import serve
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
 
 from actors.settings import Settings
 from actors.supervisor import supervisor
 from engine import limits
+from engine.wire import Ping, Pong, encode_json
+from serve_app.embedded.errors import StartError
 from serve_app.embedded.loopback import confine_replica
 
 #: CPUs that one replica asks for; small, because on one machine all share the same two.
@@ -24,6 +30,8 @@ _HTTP_ONGOING_MAX = 10_000
 _SOCKETS_ONGOING_MAX = 2 * limits.CONNECTIONS_PER_REPLICA_MAX
 #: Seconds that a replica may take to go; must be longer than Serve's draining period.
 _SHUTDOWN_S = 20.0
+#: How long websockets may take to get through after a start; how long one waits; seconds.
+_REACHED_S_MAX, _REPLY_S_MAX, _REACHED_PAUSE_S = 30.0, 2.0, 0.1
 
 
 def _api() -> ASGIApp:
@@ -88,7 +96,27 @@ def targets(settings: Settings) -> list[serve.RunTarget]:
 
 
 def deploy(settings: Settings) -> None:
-    """Run the supervisor and the applications; return when all are healthy."""
+    """Run the supervisor and the applications; return when all are healthy and reached.
+
+    Raises:
+        StartError: websockets do not get through to the Notificator.
+    """
     ready: Any = supervisor(settings.ray_namespace).statistics.remote()
     serve.run_many(targets(settings), wait_for_applications_running=True)
     ray.get(ready)
+    _wait_for_websockets(settings.public_url.replace("http", "ws", 1) + "/ws")
+
+
+def _wait_for_websockets(url: str) -> None:
+    """Return when HAProxy hands websockets to replicas; at first it knows only Serve's own proxy."""
+    deadline = time.monotonic() + _REACHED_S_MAX
+    while time.monotonic() < deadline:
+        with suppress(OSError, WebSocketException), connect(url) as socket:
+            socket.send(encode_json(Ping(1)).decode())
+            if socket.recv(timeout=_REPLY_S_MAX) == encode_json(Pong(1)).decode():
+                return
+        time.sleep(_REACHED_PAUSE_S)
+    raise StartError(
+        f"no websocket got through to the Notificator in {_REACHED_S_MAX:.0f} s; "
+        "see the log folder, and run `rayquiz doctor`"
+    )

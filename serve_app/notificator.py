@@ -18,7 +18,7 @@ from serve_app.hub import Hub
 from serve_app.replica import Replica
 from serve_app.subscriber import Subscriber
 from serve_app.viewer import Viewer
-from serve_app.websocket.connection import EXTENSION
+from serve_app.websocket.connection import EXTENSION, CallbackUpgrade
 
 CONNECTIONS = Gauge(
     "quiz_hub_connections", "Open websockets of this replica", multiprocess_mode="livesum"
@@ -42,11 +42,13 @@ class Notificator:
     async def websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One socket's ASGI life: attach callbacks, accept, wait for its end."""
         await receive()  # websocket.connect
+        upgrade: CallbackUpgrade | None = scope.get("extensions", {}).get(EXTENSION)
+        if upgrade is None:
+            # It came through Serve's own proxy, to which HAProxy turns while it knows no replica.
+            await _close_at_once(send, "restart")
+            return
         if self.open >= limits.CONNECTIONS_PER_REPLICA_MAX:
-            await send({"type": "websocket.accept"})
-            full = CLOSE_CODES["replica_full"]
-            await send({"type": "websocket.close", "code": full.code, "reason": "replica_full"})
-            OUTCOMES.labels(f"closed_{full.code}").inc()
+            await _close_at_once(send, "replica_full")
             return
         viewer = Viewer(
             self._hub,
@@ -54,7 +56,7 @@ class Notificator:
             self._replica.tokens,
             lambda outcome: OUTCOMES.labels(outcome).inc(),
         )
-        scope["extensions"][EXTENSION].attach(viewer)
+        upgrade.attach(viewer)
         self.open += 1
         CONNECTIONS.inc()
         try:
@@ -68,6 +70,14 @@ class Notificator:
     async def close(self) -> None:
         """Stop listening to sessions."""
         await self._hub.close()
+
+
+async def _close_at_once(send: Send, name: str) -> None:
+    """Accept, so that the client is told why, and close."""
+    code = CLOSE_CODES[name].code
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close", "code": code, "reason": name})
+    OUTCOMES.labels(f"closed_{code}").inc()
 
 
 def create_notificator_app() -> ASGIApp:

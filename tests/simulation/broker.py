@@ -169,6 +169,10 @@ class Channel:
         self._prefetch = 0
         self.default_exchange = self
 
+    def closed(self) -> Awaitable[bool]:
+        """Wait for its end; no channel ends without its connection."""
+        return asyncio.get_running_loop().create_future()
+
     async def set_qos(self, prefetch_count: int) -> None:
         """See aio-pika."""
         self._prefetch = prefetch_count

@@ -164,17 +164,20 @@ async def test_longest_texts_fit_the_projector_and_never_widen_the_phone(stage):
     mia = await stage.join(session, "W" * 24)
     await stage.press(host, "Start")
     await expect(mia.locator(".pad")).to_have_count(8)
-    fits = (
-        "box => box.scrollHeight <= box.clientHeight + 1 && box.scrollWidth <= box.clientWidth + 1"
-    )
-    assert await board.locator(".stage-question").evaluate(fits)
+    # Waited for: the text is sized anew when its font has come.
+    fits = """() => {
+        const box = document.querySelector(".stage-question");
+        return box && box.scrollHeight <= box.clientHeight + 1
+            && box.scrollWidth <= box.clientWidth + 1;
+    }"""
+    await board.wait_for_function(fits)
     assert await mia.evaluate("document.documentElement.scrollWidth <= innerWidth")
     heights = await mia.locator(".pad").evaluate_all("all => all.map(pad => pad.offsetHeight)")
     assert min(heights) >= 48
     await stage.shoot("long", board=board, phone=mia)
     await stage.press(host, "Close now")
     await expect(board.locator(".explanation")).to_be_visible()
-    assert await board.locator(".stage-question").evaluate(fits)
+    await board.wait_for_function(fits)
     assert await mia.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

@@ -20,6 +20,7 @@ class Server:
         self.attached = []
         self.sent = []
         self.fails = False
+        self.is_picows = True
         self._said = asyncio.Queue()
         self.say("websocket.connect")
 
@@ -31,7 +32,7 @@ class Server:
 
     @property
     def scope(self):
-        return {"type": "websocket", "extensions": {EXTENSION: self}}
+        return {"type": "websocket", "extensions": {EXTENSION: self} if self.is_picows else {}}
 
     async def receive(self):
         return await self._said.get()
@@ -59,9 +60,9 @@ async def notificator(gateway, subscriber, monkeypatch):
 def begin(notificator, settle):
     """Let a socket connect."""
 
-    async def begin(*, fails=False):
+    async def begin(*, fails=False, is_picows=True):
         server = Server()
-        server.fails = fails
+        server.fails, server.is_picows = fails, is_picows
         life = asyncio.create_task(notificator.websocket(server.scope, server.receive, server.send))
         await settle()
         return server, life
@@ -115,3 +116,13 @@ async def test_one_socket_too_many_is_told_so(notificator, begin, monkeypatch):
 async def test_the_hub_is_closed_with_the_notificator(notificator, subscriber):
     await notificator.close()
     assert subscriber.closed
+
+
+async def test_a_socket_that_came_through_another_proxy_is_to_come_again(notificator, begin):
+    server, life = await begin(is_picows=False)
+    await life
+    assert server.sent == [
+        {"type": "websocket.accept"},
+        {"type": "websocket.close", "code": 1012, "reason": "restart"},
+    ]
+    assert notificator.open == 0
