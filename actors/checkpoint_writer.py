@@ -41,7 +41,7 @@ _PREFETCH = 500
 #: How long a writer leaves partitions that are not its own to the others after a start, seconds.
 _STANDBY_S = 1.0
 #: How long a writer may take to get hold of a partition, seconds.
-_TAKE_S_MAX = 60.0
+_TAKE_S_MAX = 90.0
 #: What a channel that has ended on its own looks like, while its connection lives on.
 _CHANNEL_GONE = (AMQPException, ChannelInvalidStateError)
 
@@ -207,16 +207,27 @@ class CheckpointWriter:
             await asyncio.sleep(_STANDBY_S)
         while True:
             try:
-                # A broker that is still coming up may take a request and never answer it.
-                async with asyncio.timeout(_TAKE_S_MAX):
-                    channel = await connection.channel()
-                    await channel.set_qos(prefetch_count=_PREFETCH)
-                    queue = await declare_partition(channel, partition)
-                    await queue.consume(self._waiting.put)
-                await channel.closed()
-            except _CHANNEL_GONE as error:
+                await self._consume(connection, partition)
+            except (TimeoutError, *_CHANNEL_GONE) as error:
                 log.warning("action=partition_waits partition=%d reason=%r", partition, error)
             await asyncio.sleep(_BACKOFF_S_MAX)
+
+    async def _consume(self, connection: AbstractConnection, partition: int) -> None:
+        """Consume a partition until its channel or the consumer on it is ended by the broker."""
+        ended = asyncio.Event()
+        # RabbitMQ 3.10 that was killed may leave a request without a reply for a minute, and then ends
+        # the connection. Asking again meanwhile only makes more of these.
+        async with asyncio.timeout(_TAKE_S_MAX):
+            channel = await connection.channel()
+            channel.close_callbacks.add(lambda *_: ended.set())
+            underlay = await channel.get_underlay_channel()
+            underlay.on_consumer_cancel_callbacks.add(lambda _: ended.set())
+            await channel.set_qos(prefetch_count=_PREFETCH)
+            queue = await declare_partition(channel, partition)
+            await queue.consume(self._waiting.put)
+        await ended.wait()
+        log.warning("action=partition_lost partition=%d", partition)
+        await channel.close()  # a consumer that was cancelled leaves it open
 
     async def _store_all(self) -> None:
         while True:

@@ -66,6 +66,8 @@ class Report(msgspec.Struct):
     """What happened. ``cpu_us_per_message`` is the generator's own processor time."""
 
     messages: int
+    #: With those of the warm-up.
+    messages_total: int
     seconds: float
     per_s: float
     latency_ms_p50: float
@@ -374,6 +376,7 @@ def _report(run: _Run, messages: int, seconds: float, cpu_s: float) -> Report:
     ordered = sorted(run.latencies_ns) or [0]
     return Report(
         messages=messages,
+        messages_total=run.messages,
         seconds=seconds,
         per_s=messages / seconds,
         latency_ms_p50=ordered[len(ordered) // 2] / 1e6,

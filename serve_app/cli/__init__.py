@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from serve_app.cli import demo, doctor, import_quiz, migrate, results, up
+from serve_app.cli import dead_letters, demo, doctor, import_quiz, migrate, results, up
 from serve_app.cli.console import errors
 from serve_app.embedded.errors import StartError
 
@@ -23,6 +23,7 @@ app.command(name="import")(import_quiz.import_file)
 app.command(name="results")(results.results)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(migrate.app, name="migrate")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import psutil
 
 from tests.acceptance.rounds import Round, kill, replica_pids
 
-_PAUSE_S = 10.0
+_PAUSE_S, _LONG_PAUSE_S = 10.0, 60.0
 
 
 class Fault(NamedTuple):
@@ -71,12 +71,12 @@ def _killed_and_started(find: Find, server: str) -> Callable[[Round], None]:
     return harm
 
 
-def _paused(find: Find) -> Callable[[Round], None]:
+def _paused(find: Find, seconds: float = _PAUSE_S) -> Callable[[Round], None]:
     def harm(played: Round) -> None:
         pids = find(played)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        Timer(_PAUSE_S, _wake, [pids]).start()
+        Timer(seconds, _wake, [pids]).start()
 
     return harm
 
@@ -108,6 +108,7 @@ LONG = (
     Fault("Notificator killed", _killed(_notificator)),
     Fault("Valkey killed", _killed_and_started(_valkey, "valkey")),
     Fault("SessionActor paused 10 s", _paused(_session_actor)),
+    Fault("SessionActor paused 60 s", _paused(_session_actor, _LONG_PAUSE_S)),
     Fault("Notificator paused 10 s", _paused(_notificator)),
     Fault("writer paused 10 s", _paused(_writer)),
     Fault("broker paused 10 s", _paused(_broker)),

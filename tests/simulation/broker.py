@@ -168,10 +168,13 @@ class Channel:
         self.link = link
         self._prefetch = 0
         self.default_exchange = self
+        #: Never called: no channel and no consumer ends without its connection.
+        self.close_callbacks: set[Callable[..., object]] = set()
+        self.on_consumer_cancel_callbacks: set[Callable[..., object]] = set()
 
-    def closed(self) -> Awaitable[bool]:
-        """Wait for its end; no channel ends without its connection."""
-        return asyncio.get_running_loop().create_future()
+    async def get_underlay_channel(self) -> Channel:
+        """See aio-pika."""
+        return self
 
     async def set_qos(self, prefetch_count: int) -> None:
         """See aio-pika."""

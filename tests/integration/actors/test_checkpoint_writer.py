@@ -1,8 +1,6 @@
-"""A writer on a real broker and a real database: poison, barriers, kills, two writers."""
+"""A writer on a real broker and a real database: poison, barriers, two writers."""
 
 import asyncio
-import os
-import signal
 import uuid
 
 import aio_pika
@@ -94,32 +92,7 @@ async def test_what_waits_for_a_writer_is_stored_when_one_comes(site, session_id
     await site.until_stored(session_id, [1])
 
 
-async def test_a_broker_that_is_killed_comes_back_with_what_it_confirmed(site, session_id):
-    site.write()
-    await _publish(site.publisher, _batch(session_id, 1))
-    await site.until_stored(session_id, [1])
-    for writer in site.writers:
-        await writer.close()
-    await _publish(site.publisher, _batch(session_id, 2))
-    os.kill(site.broker.pid, signal.SIGKILL)
-    site.write()
-    site.broker.start()  # in this thread, with which the broker would end
-    await site.until_stored(session_id, [1, 2])
-    await _publish(site.publisher, _batch(session_id, 3))
-    await site.until_stored(session_id, [1, 2, 3])
-
-
-async def test_a_writer_notices_that_its_broker_has_come_back(site, session_id):
-    site.write()
-    await _publish(site.publisher, _batch(session_id, 1))
-    await site.until_stored(session_id, [1])
-    os.kill(site.broker.pid, signal.SIGKILL)
-    site.broker.start()  # in this thread, with which the broker would end
-    await _publish(site.publisher, _batch(session_id, 2))
-    await site.until_stored(session_id, [1, 2])
-
-
-async def test_a_channel_that_ends_on_its_own_is_opened_again(site, session_id, monkeypatch):
+async def test_a_consumer_that_the_broker_ends_begins_anew(site, session_id, monkeypatch):
     monkeypatch.setattr(module, "_BACKOFF_S_MAX", 0.05)
     site.write()
     await _publish(site.publisher, _batch(session_id, 1))
@@ -127,7 +100,7 @@ async def test_a_channel_that_ends_on_its_own_is_opened_again(site, session_id, 
     connection = await aio_pika.connect(site.broker.url)
     async with connection:
         channel = await connection.channel()
-        # The broker ends the channels that consume a queue which is deleted.
+        # The broker ends the consumers of a queue that is deleted.
         await channel.queue_delete(queue_name(_PARTITION))
     await _publish(site.publisher, _batch(session_id, 2))
     await site.until_stored(session_id, [1, 2])
