@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.05, 2.0
 #: Messages that one consumer may hold unacknowledged.
 _PREFETCH = 500
+#: How long messages gather before they are stored, seconds. Nobody waits for it: an answer is
+#: acknowledged when the broker has confirmed it.
+_GATHER_S = 0.05
 #: How long a writer leaves partitions that are not its own to the others after a start, seconds.
 _STANDBY_S = 1.0
 #: How long a writer may take to get hold of a partition, seconds.
@@ -232,6 +235,7 @@ class CheckpointWriter:
     async def _store_all(self) -> None:
         while True:
             taken = [await self._waiting.get()]
+            await asyncio.sleep(_GATHER_S)
             readable: list[tuple[AbstractIncomingMessage, LogMessage]] = []
             rows = 0
             while True:

@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from actors.clock import Clock
+from actors.collector import collect_seldom
 from actors.direct_log import DirectLog
 from actors.handover import settle_earlier
 from actors.ports import CheckpointLog
@@ -51,6 +52,7 @@ class SessionActor:
         self._asked: asyncio.Task[bool] | None = None
         self._leaving = False
         self._tasks: set[asyncio.Task[Any]] = set()
+        collect_seldom()
         self._spawn(self._look())
 
     # --- what supervisors ask -------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
+from actors.collector import collect_seldom
 from actors.directory import Directory
 from actors.postgres import create_pool
 from actors.settings import Settings
@@ -43,7 +44,9 @@ class Replica:
         """
         settings = Settings.from_env()
         await check_schema(settings.database_url)
-        return cls(settings, await create_pool(settings.database_url, _POOL_SIZE))
+        pool = await create_pool(settings.database_url, _POOL_SIZE)
+        collect_seldom()
+        return cls(settings, pool)
 
     async def mode_of(self, session_id: SessionId) -> Mode:
         """Whether a session is live or self-paced; looked up once, it never changes."""

@@ -1,0 +1,38 @@
+"""What a process holds when it is ready is looked through no more, and still all cycles go."""
+
+import gc
+import weakref
+
+import pytest
+
+from actors.collector import collect_seldom
+
+
+@pytest.fixture(autouse=True)
+def restore():
+    before = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+class Node:
+    pass
+
+
+def test_what_is_there_is_frozen_and_what_comes_is_collected_later():
+    before = gc.get_threshold()
+    collect_seldom()
+    assert gc.get_freeze_count() > 0
+    assert all(now > was for now, was in zip(gc.get_threshold(), before, strict=True))
+
+
+def test_a_cycle_of_later_is_still_freed():
+    collect_seldom()
+    node = Node()
+    node.itself = node
+    gone = weakref.ref(node)
+    del node
+    kept = [[] for _ in range(gc.get_threshold()[0] + 1)]
+    assert gone() is None
+    assert kept
