@@ -1,7 +1,7 @@
 """The Workers: from the partitions' queues into the tables, in order, in large transactions.
 
 A writer acknowledges a message only after its commit, holds messages while the database is away,
-and lets go of a partition only with its connection: what it had not acknowledged then goes to the
+and lets go of a partition only with its channel: what it had not acknowledged then goes to the
 next writer first, and storing it again changes nothing.
 """
 
