@@ -29,6 +29,7 @@ from actors.postgres import AWAY, connect
 from actors.rabbitmq import BROKER_AWAY, declare_partition
 from actors.rabbitmq import connect as connect_broker
 from actors.sql import queries
+from actors.tasks import cancel
 from engine import limits
 from engine.errors import Malformed, Unavailable
 
@@ -149,7 +150,6 @@ class CheckpointWriter:
         self._waiting: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._rows_stored = 0
         self._rejected = 0
-        self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def statistics(self) -> dict[str, int]:
@@ -162,15 +162,12 @@ class CheckpointWriter:
 
     async def close(self) -> None:
         """Stop; what is not acknowledged goes to another writer."""
-        # A cancellation alone can be lost: wait_for() gives it up when what it waits for ends just then.
-        self._closing = True
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await cancel([self._task])
         await self._tables.close()
 
     async def _run(self) -> None:
         backoff_s = _BACKOFF_S_MIN
-        while not self._closing:
+        while True:
             try:
                 connection = await connect_broker(self._broker_url)
                 backoff_s = _BACKOFF_S_MIN
@@ -198,9 +195,7 @@ class CheckpointWriter:
                 if task.done():
                     task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel(tasks)
             async with asyncio.timeout(_BACKOFF_S_MAX):
                 await connection.close()
 

@@ -13,6 +13,7 @@ import logging
 from actors.clock import boottime_ns
 from actors.postgres import LoneConnection
 from actors.sql import queries
+from actors.tasks import cancel
 from engine import limits
 from engine.errors import Fenced, Unavailable
 from engine.ids import Epoch, SessionId
@@ -65,5 +66,4 @@ class EpochLease:
 
     async def close(self) -> None:
         """Stop reading."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await cancel([self._task])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from actors.ports import CheckpointLog, Record
+from actors.tasks import cancel
 from engine import limits
 from engine.errors import Fenced, QuizError, Unavailable
 from engine.events import Event
@@ -92,8 +93,7 @@ class Outbox:
 
     async def close(self) -> None:
         """Stop; what is not durable stays unknown to whoever waits for it."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await cancel([self._task])
         self._end(Unavailable("the session's actor is leaving"))
 
     async def _run(self) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from actors.tasks import cancel
 from engine.ids import SessionId
 from engine.wire import Publication, encode_pack
 
@@ -64,9 +65,7 @@ class RedisPublisher:
         self._wakened.set()
         # A Redis that hangs takes its time for each; the session does not wait for all of them.
         await asyncio.wait([self._task], timeout=_CLOSE_TIMEOUT_S)
-        self._waiting.clear()  # a cancellation alone can be lost, redis-py may give it up
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await cancel([self._task])
         await self._redis.aclose()
 
     async def _run(self) -> None:

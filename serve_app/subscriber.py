@@ -11,6 +11,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from actors.publisher import channel_of
+from actors.tasks import cancel
 from engine.ids import SessionId
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,6 @@ class Subscriber:
         # One command at a time, so that a channel left and entered again ends up subscribed.
         self._command = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        # A cancellation alone can be lost: below Python 3.12 redis-py gives it up when a write ends
-        # just then (it uses asyncio.wait_for).
-        self._closing = False
         self._spawn(self._run())
 
     async def subscribe(self, session_id: SessionId, callback: Callable[[bytes], None]) -> None:
@@ -66,10 +64,7 @@ class Subscriber:
 
     async def close(self) -> None:
         """Stop, and give the connection back."""
-        self._closing = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(self._tasks)
 
     async def _unsubscribe(self, channel: str) -> None:
         async with self._command:
@@ -81,7 +76,7 @@ class Subscriber:
                 log.debug("action=unsubscribe_failed channel=%s", channel)
 
     async def _run(self) -> None:
-        while not self._closing:
+        while True:
             client = redis.asyncio.Redis.from_url(
                 self._url, socket_timeout=_SILENCE_S, socket_connect_timeout=_SILENCE_S
             )
@@ -103,7 +98,7 @@ class Subscriber:
     async def _listen(self, pubsub: Any) -> None:
         """Hand messages on until the connection breaks, or is silent although it was asked."""
         is_asked = False
-        while not self._closing:
+        while True:
             message = await pubsub.get_message(timeout=_SILENCE_S)
             if message is not None:
                 is_asked = False

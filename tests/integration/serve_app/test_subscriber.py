@@ -7,6 +7,7 @@ import signal
 import pytest
 import redis.asyncio
 
+from actors import tasks
 from actors.publisher import channel_of
 from engine.ids import SessionId
 from serve_app import subscriber as module
@@ -114,7 +115,8 @@ async def test_a_channel_that_is_left_is_given_back(redis_url, subscribe_to):
         await until(is_given_back)
 
 
-async def test_it_closes_at_whatever_moment_it_is_told_to(redis_url, subscribe_to):
+async def test_it_closes_at_whatever_moment_it_is_told_to(redis_url, subscribe_to, monkeypatch):
+    monkeypatch.setattr(tasks, "_AGAIN_S", 0.05)
     for number in range(60):
         subscriber = subscribe_to(redis_url)
         await asyncio.sleep(number / 20_000)  # from before its first command until it listens
