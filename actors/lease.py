@@ -43,9 +43,10 @@ class EpochLease:
             Unavailable: the database is away, and the last reading too old.
         """
         if boottime_ns() - self._read_ns > limits.LEASE_MS * 1_000_000:
-            await self._read()
+            await self.renew()
 
-    async def _read(self) -> None:
+    async def renew(self) -> None:
+        """Read the epoch now; otherwise as :meth:`hold`."""
         # The reading is as old as its question.
         asked_ns = boottime_ns()
         rows = await self._connection.fetch(queries["session_epoch"], self._session_id)
@@ -56,7 +57,7 @@ class EpochLease:
     async def _run(self) -> None:
         while True:
             try:
-                await self._read()
+                await self.renew()
             except Unavailable as error:
                 log.debug("action=epoch_unread session=%s reason=%s", self._session_id, error)
             except Fenced:

@@ -173,12 +173,15 @@ class BrokerLog:
 
     async def append(self, records: Sequence[Record]) -> None:
         """See :meth:`actors.ports.CheckpointLog.append`; one message for all records."""
-        await self._publisher.publish(batch_of(self._session_id, self._epoch, records))
+        batch = batch_of(self._session_id, self._epoch, records)
+        await self._publisher.publish(batch)
         # Confirmed, so it need not be sent again; but acknowledged it may be only by an actor that
-        # still is the session's own.
+        # still is the session's own. What opens or closes a question changes what others may say,
+        # and is rare: for it only a reading counts that was begun after the confirm.
+        still_own = self._lease.renew if batch.events else self._lease.hold
         while True:
             try:
-                await self.hold()
+                await still_own()
             except Unavailable as error:
                 log.warning("action=lease_waits session=%s reason=%s", self._session_id, error)
                 await asyncio.sleep(_AWAY_PAUSE_S)

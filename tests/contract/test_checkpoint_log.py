@@ -37,6 +37,9 @@ class _Memory:
     async def log(self):
         return self._store.log()
 
+    async def begin_another(self):
+        await self.log()
+
     async def records(self):
         return self._store.records
 
@@ -51,6 +54,10 @@ class _Postgres:
         found = await take_over(connection, self._session.actor_name)
         self.logs.append(DirectLog(connection, self._session.session_id, found.epoch))
         return self.logs[-1]
+
+    async def begin_another(self):
+        """Let another actor take the session, as far as it gets in an instant."""
+        await self.log()
 
     async def records(self):
         """What the tables hold, read column by column, not through the code under test."""
@@ -85,6 +92,11 @@ class _Broker(_Postgres):
             BrokerLog(self.publishers[-1], connection, claimed.session_id, claimed.epoch)
         )
         return self.logs[-1]
+
+    async def begin_another(self):
+        connection = LoneConnection(self._url)
+        await claim(connection, self._session.actor_name)
+        await connection.close()
 
     async def records(self):
         await self.logs[-1].settle()
@@ -184,6 +196,14 @@ async def test_a_log_is_held_until_there_is_one_of_a_higher_epoch(form):
     for _ in range(2):
         with pytest.raises(Fenced):
             await earlier.hold()
+
+
+async def test_no_opening_is_acknowledged_once_another_actor_has_begun(form):
+    earlier = await form.log()
+    await earlier.hold()
+    await form.begin_another()
+    with pytest.raises(Fenced):
+        await earlier.append([OPENED])
 
 
 async def test_what_was_stored_before_the_fence_stays(form):
