@@ -173,13 +173,13 @@ ABLATIONS: dict[str, Ablation] = {
     "lease_wait": Ablation(
         _no_lease_wait,
         (_HELD, _SHOWN, _STORED, _SAME, _SO),
-        47,
+        14,
         "a successor takes every earlier actor for dead and waits for no lease",
     ),
     "place_after_wait": Ablation(
         _early_place,
         (_HELD, _SHOWN, _STORED, _SAME, _SO),
-        503,
+        9095,
         "a successor tells its place before it has waited, as it did until the simulation came",
     ),
     "set_aside": Ablation(
@@ -215,13 +215,13 @@ ABLATIONS: dict[str, Ablation] = {
     "gate": Ablation(
         _no_gate,
         (_AGREED, _SHOWN, _SETTLED),
-        85,
+        11,
         "commands and closings do not go alone: answers are decided while one is under way",
     ),
     "held_refusals": Ablation(
         _no_held_refusal,
         (_SO, _SAME),
-        122,
+        1274,
         "refusals take no lease, as they did not until the simulation came",
     ),
 }
