@@ -9,8 +9,7 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
 from actors.log_message import BatchMessage, decode_log_message
-from actors.rabbitmq import BROKER_AWAY, DEAD_QUEUE, connect, declare_partition
-from engine import limits
+from actors.rabbitmq import BROKER_AWAY, DEAD_QUEUE, connect, declare_dead_letters
 from engine.errors import Malformed, Unavailable
 
 
@@ -79,9 +78,7 @@ async def _move_all(url: str, whither: Callable[[AbstractIncomingMessage], str])
     try:
         async with await connect(url) as connection:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-            for partition in range(limits.PARTITIONS):
-                await declare_partition(channel, partition)
-            dead = await channel.get_queue(DEAD_QUEUE)
+            dead = await declare_dead_letters(channel)
             for _ in range(dead.declaration_result.message_count or 0):
                 incoming = await dead.get(fail=False)
                 if incoming is None:

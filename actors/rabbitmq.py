@@ -65,8 +65,8 @@ async def connect(url: str) -> AbstractConnection:
         raise Unavailable(f"the broker is away: {error!r}") from error
 
 
-async def declare_partition(channel: AbstractChannel, partition: int) -> AbstractQueue:
-    """Declare a partition's queue and where its dead letters go."""
+async def declare_dead_letters(channel: AbstractChannel) -> AbstractQueue:
+    """Declare the queue of the dead letters of all partitions, and the way into it."""
     exchange = await channel.declare_exchange(
         _DEAD_EXCHANGE, aio_pika.ExchangeType.FANOUT, durable=True
     )
@@ -74,6 +74,12 @@ async def declare_partition(channel: AbstractChannel, partition: int) -> Abstrac
         DEAD_QUEUE, durable=True, arguments={"x-queue-type": "quorum"}
     )
     await dead.bind(exchange)
+    return dead
+
+
+async def declare_partition(channel: AbstractChannel, partition: int) -> AbstractQueue:
+    """Declare a partition's queue and where its dead letters go."""
+    await declare_dead_letters(channel)
     return await channel.declare_queue(
         queue_name(partition),
         durable=True,

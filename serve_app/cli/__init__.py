@@ -7,7 +7,7 @@ import sys
 import typer
 
 from serve_app.cli import dead_letters, demo, doctor, import_quiz, migrate, results, up
-from serve_app.cli.console import errors
+from serve_app.cli.console import complain
 from serve_app.embedded.errors import StartError
 
 app = typer.Typer(
@@ -31,5 +31,5 @@ def main() -> None:
     try:
         app()
     except StartError as error:
-        errors.print(f"[bold red]rayquiz:[/] {error}", highlight=False)
+        complain(error)
         sys.exit(1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -19,3 +21,13 @@ DataOption = Annotated[
     ),
 ]
 DEFAULT_DATA = Path(".data")
+
+
+def print_json(found: object) -> None:
+    """Print what a program reads: indented JSON on standard output."""
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+
+
+def complain(sentence: object) -> None:
+    """Say on standard error what is wrong, as every command does."""
+    errors.print(f"[bold red]rayquiz:[/] {sentence}", highlight=False)

@@ -16,7 +16,7 @@ import typer
 from actors.postgres import create_pool
 from engine.errors import QuizError
 from migrations import MigrationError, Migrator, check_schema
-from serve_app.cli.console import errors
+from serve_app.cli.console import complain
 from serve_app.embedded.data_folder import DataFolder
 from serve_app.embedded.postgres import Postgres
 
@@ -55,7 +55,7 @@ def database(data: Path, *, migrate: bool = False) -> Iterator[str]:
                 server.stop()
                 folder.release()
     except (MigrationError, QuizError, OSError) as error:
-        errors.print(f"[bold red]rayquiz:[/] {error}", highlight=False)
+        complain(error)
         raise typer.Exit(1) from error
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-import msgspec
 import typer
 from rich.table import Table
 
 from actors.dead_letters import list_dead_letters, replay_dead_letters
 from engine.errors import Unavailable
-from serve_app.cli.console import DEFAULT_DATA, DataOption, errors, out
+from serve_app.cli.console import DEFAULT_DATA, DataOption, complain, out, print_json
 from serve_app.embedded.data_folder import DataFolder
 
 _T = TypeVar("_T")
@@ -31,8 +29,7 @@ def list_them(
     """List the dead letters, oldest first. Exit status 1 when there is one."""
     found = _on_broker(data, list_dead_letters)
     if as_json:
-        rows = [letter._asdict() for letter in found]
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rows)) + b"\n")
+        print_json([letter._asdict() for letter in found])
     elif found:
         table = Table("died", "queue", "reason", "session", "epoch", "rows", "problem", box=None)
         for letter in found:
@@ -59,20 +56,16 @@ def replay(data: DataOption = DEFAULT_DATA) -> None:
     out.print(f"replayed {count}", highlight=False)
 
 
-def _on_broker(data: Path, work: Callable[[str], Awaitable[_T]]) -> _T:
+def _on_broker(data: Path, work: Callable[[str], Coroutine[Any, Any, _T]]) -> _T:
     """Do some work on the broker.
 
     Raises:
         typer.Exit: status 2, after a sentence that says what is wrong.
     """
-
-    async def run() -> _T:
-        return await work(_broker(data))
-
     try:
-        return asyncio.run(run())
+        return asyncio.run(work(_broker(data)))
     except Unavailable as error:
-        errors.print(f"[bold red]rayquiz:[/] {error.detail}", highlight=False)
+        complain(error.detail)
         raise typer.Exit(2) from error
 
 

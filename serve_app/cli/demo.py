@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from actors.settings import Settings
 from engine import limits
 from engine.model import Quiz
 from serve_app.auth import Tokens
-from serve_app.cli.console import DEFAULT_DATA, DataOption, errors, out
+from serve_app.cli.console import DEFAULT_DATA, DataOption, errors, out, print_json
 from serve_app.cli.import_quiz import read_quiz
 from serve_app.embedded.data_folder import DataFolder
 from serve_app.embedded.errors import StartError
@@ -64,7 +63,7 @@ def demo(
     except DemoError as error:
         raise StartError(f"the demo could not be played to its end: {error}") from None
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        print_json(report)
     else:
         out.print(_verdict(report))
     if not report.is_right:

@@ -10,7 +10,7 @@ import typer
 from actors.library import QuizLibrary
 from engine.errors import QuizError
 from engine.importers import FORMATS, ImportReport, import_quiz
-from serve_app.cli.console import DEFAULT_DATA, DataOption, errors, out
+from serve_app.cli.console import DEFAULT_DATA, DataOption, complain, errors, out
 from serve_app.cli.database import run_on_database
 
 #: What a file's ending says about its format.
@@ -56,10 +56,9 @@ def read_quiz(file: Path, title: str = "", format_name: str | None = None) -> Im
     """
     chosen = format_name or _FORMAT_OF_SUFFIX.get(file.suffix.lower())
     if chosen is None:
-        errors.print(
-            f"[bold red]rayquiz:[/] {file}: its ending does not tell its format; "
-            f"give --format, one of {', '.join(FORMATS)}",
-            highlight=False,
+        complain(
+            f"{file}: its ending does not tell its format; "
+            f"give --format, one of {', '.join(FORMATS)}"
         )
         raise typer.Exit(1)
     if not title and chosen != "rayquiz":
@@ -67,5 +66,5 @@ def read_quiz(file: Path, title: str = "", format_name: str | None = None) -> Im
     try:
         return import_quiz(file.read_bytes(), chosen, title)
     except QuizError as error:
-        errors.print(f"[bold red]rayquiz:[/] {file}: {error.detail}", highlight=False)
+        complain(f"{file}: {error.detail}")
         raise typer.Exit(1) from None

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +15,7 @@ from actors.results import ResultsReader, SessionResults, SessionRow
 from engine import limits
 from engine.ids import SessionId
 from engine.model import QuestionKind
-from serve_app.cli.console import DEFAULT_DATA, DataOption, out
+from serve_app.cli.console import DEFAULT_DATA, DataOption, out, print_json
 from serve_app.cli.database import run_on_database
 
 
@@ -34,21 +33,17 @@ def results(
             data, lambda pool: ResultsReader(pool).page(limits.LISTING_ROWS_MAX, None)
         )
         if as_json:
-            _print_json([row._asdict() for row in rows])
+            print_json([row._asdict() for row in rows])
         else:
             out.print(_listing(rows))
         return
     found = run_on_database(data, lambda pool: ResultsReader(pool).results(SessionId(session)))
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif as_csv:
         _print_csv(found)
     else:
         _print_tables(found)
-
-
-def _print_json(found: object) -> None:
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
 
 
 def _print_csv(found: SessionResults) -> None:

@@ -380,8 +380,8 @@ def run(profile: Profile, only: list[str], rounds: int) -> dict[str, float]:
                 spent += cpu_s_by_kind() - before
                 bare.append(pair.bare(site))
                 console.print(_line(pair, ours[-1], bare[-1]), highlight=False)
-            if pair.figure == "ws_answers_per_s":
-                _print_cpu(console, spent, sum(one.messages_total for one in ours))
+            if messages := sum(one.messages_total for one in ours):
+                _print_cpu(console, spent, messages)
             found[pair.figure] = statistics.median(one.value for one in ours)
             found[pair.reference] = statistics.median(one.value for one in bare)
             ratio = found[pair.figure] / found[pair.reference]
@@ -406,11 +406,11 @@ def _line(pair: Pair, ours: Measured, bare: Measured) -> str:
     return said
 
 
-def _print_cpu(console: Console, spent: Counter[str], answers: int) -> None:
+def _print_cpu(console: Console, spent: Counter[str], messages: int) -> None:
     """Where the processor time went, but for the load generator's; the joins before are in it."""
     for kind, seconds in spent.most_common():
         console.print(
-            f"  {kind}: {seconds / answers * 1e6:.1f} µs of CPU an answer", highlight=False
+            f"  {kind}: {seconds / messages * 1e6:.1f} µs of CPU a message", highlight=False
         )
 
 

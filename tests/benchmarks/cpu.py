@@ -1,4 +1,4 @@
-"""Processor time by kind of process: where an answer's microseconds go."""
+"""Processor time by kind of process: where a message's microseconds go."""
 
 from __future__ import annotations
 
