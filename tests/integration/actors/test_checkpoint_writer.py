@@ -92,16 +92,13 @@ async def test_what_waits_for_a_writer_is_stored_when_one_comes(site, session_id
     await site.until_stored(session_id, [1])
 
 
-async def test_a_consumer_that_the_broker_ends_begins_anew(site, session_id, monkeypatch):
+async def test_a_consumer_that_the_broker_ends_begins_anew(site, session_id, channel, monkeypatch):
     monkeypatch.setattr(module, "_BACKOFF_S_MAX", 0.05)
     site.write()
     await _publish(site.publisher, _batch(session_id, 1))
     await site.until_stored(session_id, [1])
-    connection = await aio_pika.connect(site.broker.url)
-    async with connection:
-        channel = await connection.channel()
-        # The broker ends the consumers of a queue that is deleted.
-        await channel.queue_delete(queue_name(_PARTITION))
+    # The broker ends the consumers of a queue that is deleted.
+    await channel.queue_delete(queue_name(_PARTITION))
     await _publish(site.publisher, _batch(session_id, 2))
     await site.until_stored(session_id, [1, 2])
 
@@ -118,10 +115,8 @@ async def test_another_writer_takes_over(site, session_id):
 
 @pytest.mark.parametrize("poison", ["bytes", "version", "row"])
 async def test_poison_and_only_poison_is_dead_lettered_and_the_partition_goes_on(
-    site, session_id, poison
+    site, session_id, channel, dead, poison
 ):
-    connection = await aio_pika.connect(site.broker.url)
-    channel = await connection.channel()
     body = {
         "bytes": b"not a message",
         "version": encode_log_message(BarrierMessage(LOG_VERSION + 1, session_id, 1, 0)),
@@ -133,7 +128,6 @@ async def test_poison_and_only_poison_is_dead_lettered_and_the_partition_goes_on
     writer = site.write()
     await site.until_stored(session_id, [1, 2])
 
-    dead = await channel.get_queue(DEAD_QUEUE)
     letter = None
     async with asyncio.timeout(_WAIT_S_MAX):
         while letter is None:
@@ -142,7 +136,6 @@ async def test_poison_and_only_poison_is_dead_lettered_and_the_partition_goes_on
     assert letter.body == body
     assert (await writer.statistics())["rejected"] == 1
     assert await dead.get(fail=False) is None
-    await connection.close()
 
 
 async def test_batches_behind_a_later_barrier_are_kept_aside(site, make_session, pool):
@@ -157,12 +150,10 @@ async def test_batches_behind_a_later_barrier_are_kept_aside(site, make_session,
     assert [row["epoch"] for row in rows] == [1]
 
 
-async def test_a_queue_takes_no_message_that_it_could_lose(site, session_id):
+async def test_a_queue_takes_no_message_that_it_could_lose(site, session_id, channel):
     """The arguments that the promise rests on are refused when a queue has others."""
     await _publish(site.publisher, _batch(session_id, 1))
-    connection = await aio_pika.connect(site.broker.url)
     for changed in ({"x-overflow": "drop-head"}, {"x-delivery-limit": 1}):
-        channel = await connection.channel()
         arguments = {
             "x-queue-type": "quorum",
             "x-single-active-consumer": True,
@@ -175,4 +166,4 @@ async def test_a_queue_takes_no_message_that_it_could_lose(site, session_id):
             await channel.declare_queue(
                 queue_name(_PARTITION), durable=True, arguments=arguments | changed
             )
-    await connection.close()
+        await channel.reopen()

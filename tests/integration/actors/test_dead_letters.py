@@ -12,7 +12,7 @@ import pytest
 
 from actors.dead_letters import list_dead_letters, replay_dead_letters
 from actors.log_message import LOG_VERSION, BatchMessage, encode_log_message
-from actors.rabbitmq import DEAD_QUEUE, connect, declare_partition, queue_name
+from actors.rabbitmq import declare_partition, queue_name
 from engine.errors import Unavailable
 
 _PARTITION = 5
@@ -20,22 +20,18 @@ _WAIT_S_MAX = 30
 
 
 @pytest.fixture
-async def channel(broker):
-    connection = await connect(broker.url)
-    channel = await connection.channel()
-    await channel.set_qos(prefetch_count=1)
-    await (await declare_partition(channel, _PARTITION)).purge()
-    await (await channel.get_queue(DEAD_QUEUE)).purge()
-    yield channel
-    await connection.close()
+async def queue(channel, dead):
+    """A partition of the test's own."""
+    queue = await declare_partition(channel, _PARTITION)
+    await queue.purge()
+    return queue
 
 
 @pytest.fixture
-def die(channel):
+def die(channel, queue):
     """Publish to the partition and reject it, as a writer does with what it cannot store."""
 
     async def die(body):
-        queue = await channel.get_queue(queue_name(_PARTITION))
         await channel.default_exchange.publish(aio_pika.Message(body), queue.name)
         await (await taken(queue)).reject(requeue=False)
 
@@ -75,20 +71,20 @@ async def test_looking_tells_what_they_are_and_changes_nothing(broker, die):
     assert sorted(await list_dead_letters(broker.url)) == sorted(first)
 
 
-async def test_replayed_ones_are_in_their_partition_again_and_dead_no_more(broker, channel, die):
+async def test_replayed_ones_are_in_their_partition_again_and_dead_no_more(broker, queue, die):
     body = _batch(str(uuid.uuid4()))
     await die(body)
     await until_dead(broker, 1)
     assert await replay_dead_letters(broker.url) == 1
-    incoming = await taken(await channel.get_queue(queue_name(_PARTITION)))
+    incoming = await taken(queue)
     assert incoming.body == body
     await incoming.ack()
     assert await list_dead_letters(broker.url) == []
     assert await replay_dead_letters(broker.url) == 0
 
 
-async def test_one_of_unknown_origin_stays(broker, channel):
-    await channel.default_exchange.publish(aio_pika.Message(b"lost"), DEAD_QUEUE)
+async def test_one_of_unknown_origin_stays(broker, channel, dead):
+    await channel.default_exchange.publish(aio_pika.Message(b"lost"), dead.name)
     assert await replay_dead_letters(broker.url) == 0
     (letter,) = await list_dead_letters(broker.url)
     assert (letter.queue, letter.reason, letter.bytes) == ("", "", 4)
