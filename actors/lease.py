@@ -21,6 +21,18 @@ from engine.ids import Epoch, SessionId
 log = logging.getLogger(__name__)
 
 
+async def check_epoch(connection: LoneConnection, session_id: SessionId, epoch: Epoch) -> None:
+    """Return when nobody has taken the session over since this epoch began.
+
+    Raises:
+        Fenced: somebody has.
+        Unavailable: the database is away.
+    """
+    rows = await connection.fetch(queries["session_epoch"], session_id)
+    if not rows or rows[0]["epoch"] != epoch:
+        raise Fenced(f"session {session_id}: epoch {epoch} is over")
+
+
 class EpochLease:
     """Reads a session's epoch every second, and at need.
 
@@ -49,9 +61,7 @@ class EpochLease:
         """Read the epoch now; otherwise as :meth:`hold`."""
         # The reading is as old as its question.
         asked_ns = boottime_ns()
-        rows = await self._connection.fetch(queries["session_epoch"], self._session_id)
-        if not rows or rows[0]["epoch"] != self._epoch:
-            raise Fenced(f"session {self._session_id}: epoch {self._epoch} is over")
+        await check_epoch(self._connection, self._session_id, self._epoch)
         self._read_ns = asked_ns
 
     async def _run(self) -> None:

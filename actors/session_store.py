@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from actors.lease import check_epoch
 from actors.postgres import LoneConnection
 from actors.sql import queries
 from engine.errors import Fenced
@@ -73,12 +74,15 @@ async def fold(connection: LoneConnection, claimed: Claim) -> Takeover:
     """Read what is stored of a claimed session and fold it into a state.
 
     Raises:
+        Fenced: another actor has taken the session over since.
         Unavailable: the database is away; call again.
     """
     session_id = claimed.session_id
     joined, last_join = await _joins(connection, session_id)
     answers, last_answer = await _answers(connection, session_id)
     events = await connection.fetch(queries["stored_events"], session_id)
+    # Whoever is paused between these readings finds answers of people whose joins it never read.
+    await check_epoch(connection, session_id, claimed.epoch)
     state = restore(
         session_id,
         claimed.quiz,
@@ -102,6 +106,7 @@ async def take_over(connection: LoneConnection, actor_name: str) -> Takeover | N
         None when no live session is assigned to the name (a blank actor of the warm pool).
 
     Raises:
+        Fenced: another actor has taken it over meanwhile.
         Unavailable: the database is away; call again.
     """
     claimed = await claim(connection, actor_name)

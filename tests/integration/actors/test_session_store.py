@@ -5,8 +5,9 @@ import pytest
 from actors.direct_log import DirectLog
 from actors.ports import Record
 from actors.postgres import LoneConnection
-from actors.session_store import take_over
+from actors.session_store import claim, fold, take_over
 from actors.sql import queries
+from engine.errors import Fenced
 from engine.model import Mode, QuestionKind, ScoringPolicy, SessionSettings
 from engine.phases import Phase, Step
 from engine.recovery import state_digest
@@ -128,3 +129,14 @@ async def test_a_cancelled_session_is_noted_as_such(
     await log.append([Record(seq, event) for seq, event in enumerate(driver.events, 1)])
     await connection.fetch(queries["note_finished"], session.actor_name, found.epoch)
     assert await pool.fetchval("SELECT cancelled FROM sessions") is cancelled
+
+
+async def test_whoever_is_overtaken_while_it_reads_does_not_take_what_it_read_for_whole(
+    pool, make_session, connection
+):
+    session = await make_session(pool, QUIZ, PLAIN)
+    first = await claim(connection, session.actor_name)
+    second = await claim(connection, session.actor_name)
+    with pytest.raises(Fenced):
+        await fold(connection, first)
+    assert (await fold(connection, second)).epoch == second.epoch
