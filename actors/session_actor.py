@@ -20,7 +20,7 @@ from actors.handover import settle_earlier
 from actors.ports import CheckpointLog
 from actors.postgres import LoneConnection
 from actors.publisher import RedisPublisher
-from actors.rabbitmq import BrokerLog, Publisher
+from actors.rabbitmq import BrokerLog, SessionPublisher
 from actors.session_host import SessionHost
 from actors.session_store import Place, Takeover, claim, fold, take_over
 from actors.settings import Settings
@@ -45,7 +45,7 @@ class SessionActor:
         self._clock = Clock()
         self._host: SessionHost | None = None
         self._connection: LoneConnection | None = None
-        self._publisher: Publisher | None = None
+        self._publisher: SessionPublisher | None = None
         self._log: CheckpointLog | None = None
         self._looking = asyncio.Lock()
         #: The look that a replica's call has started, shared by all that come meanwhile.
@@ -160,7 +160,13 @@ class SessionActor:
         claimed = await claim(connection, self._name)
         if claimed is None:
             return None
-        publisher = Publisher(self._settings.rabbitmq_url, claimed.partition)
+        publisher = SessionPublisher(
+            self._settings.rabbitmq_url,
+            claimed.partition,
+            claimed.session_id,
+            claimed.epoch,
+            self._fail,
+        )
         try:
             await settle_earlier(connection, publisher, claimed, _here())
             found = await fold(connection, claimed)
@@ -192,7 +198,10 @@ class SessionActor:
         assert self._connection is not None
         assert self._log is not None
         # Whoever sees it finished reads its results from the tables, and must find them whole.
-        await self._log.settle()
+        try:
+            await self._log.settle()
+        except Fenced as error:
+            self._fail(error)
         await self._until_stored("note_finished")
         await asyncio.sleep(self._settings.linger_ms / 1000)
         await self._until_stored("note_ended")

@@ -89,6 +89,8 @@ WRITE_ROWS_MAX: Final = 5_000
 #: How often an actor reads its epoch, and how long a reading is good for.
 EPOCH_READ_INTERVAL_MS: Final = 1_000
 LEASE_MS: Final = 3_000
+#: How long an answer waits for a reading of the epoch before the broker's word must do.
+EPOCH_ANSWER_MS: Final = 1_000
 #: What a successor waits beyond the lease of one that may still live.
 LEASE_MARGIN_MS: Final = 500
 

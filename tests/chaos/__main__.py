@@ -21,11 +21,9 @@ from tests.chaos.faults import LONG, SHORT, Fault
 from tests.site import LiveSite
 
 #: Long enough for every fault to heal within the question that it hits.
-_QUIZ = make_quiz(*(make_question(QuestionKind.SINGLE, time_limit_ms=60_000) for _ in range(3)))
+_QUIZ = make_quiz(*(make_question(QuestionKind.SINGLE, time_limit_ms=60_000) for _ in range(4)))
 _HIT_OPENING = 2
 _FLOW_S_MAX = 100.0
-#: An answer sent so long after the fault cannot have been acknowledged before it.
-_AFTER_NS = 100_000_000
 _POLL_S = 0.01
 
 
@@ -50,9 +48,16 @@ def play(site: LiveSite, fault: Fault, participants: int) -> Outcome:
         played.wait_for_burst(_HIT_OPENING)
         hit_ns = time.monotonic_ns()
         fault.harm(played)
-        flow_s = _until_flow(played, hit_ns)
+        flow_s = _until_flow(played, hit_ns, fault)
         see_s = _until_seen(played, hit_ns)
+        if fault.away_s:
+            time.sleep(max(0.0, hit_ns / 1e9 + fault.away_s - time.monotonic()))
+            # In this thread: a server ends with the one that starts it.
+            fault.mend(played)
         report = played.report()
+    problems = list(report.problems)
+    if fault.away_s and not flow_s < fault.away_s:
+        problems.append(f"no answer was acknowledged for {fault.away_s:.0f} s")
     return Outcome(
         fault.name,
         report.answers_acknowledged,
@@ -61,19 +66,18 @@ def play(site: LiveSite, fault: Fault, participants: int) -> Outcome:
         sum("times" in problem for problem in report.problems),
         flow_s,
         see_s,
-        report.problems,
+        problems,
     )
 
 
-def _until_flow(played: Round, hit_ns: int) -> float:
-    """Seconds from the hit until an answer that was sent after it is acknowledged."""
+def _until_flow(played: Round, hit_ns: int, fault: Fault) -> float:
+    """Seconds from the hit until an answer is acknowledged that was sent long enough after it."""
     ledger = played.demo.ledger
-    deadline = time.monotonic() + _FLOW_S_MAX
+    from_ns = hit_ns + fault.flows_from_s * 1e9
+    deadline = time.monotonic() + (fault.away_s or _FLOW_S_MAX)
     while time.monotonic() < deadline:
         times = [
-            at
-            for key, at in list(ledger.acknowledged_at.items())
-            if ledger.sent[key] > hit_ns + _AFTER_NS
+            at for key, at in list(ledger.acknowledged_at.items()) if ledger.sent[key] > from_ns
         ]
         if times:
             return (min(times) - hit_ns) / 1e9

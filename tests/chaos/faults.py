@@ -11,16 +11,30 @@ from typing import NamedTuple
 
 import psutil
 
+from engine import limits
 from tests.acceptance.rounds import Round, kill, replica_pids
 
-_PAUSE_S, _LONG_PAUSE_S = 10.0, 60.0
+_PAUSE_S, _LONG_PAUSE_S, _AWAY_S = 10.0, 60.0, 20.0
+#: By then no reading of an epoch is young any more: only the broker can tell who may acknowledge.
+_LEASE_IS_OVER_S = limits.LEASE_MS / 1000 + 1.0
 
 
 class Fault(NamedTuple):
-    """One kind of harm; ``harm`` returns at once, what it stops goes on by itself later."""
+    """One kind of harm.
+
+    Attributes:
+        name: what the table says.
+        harm: does it; returns at once, what it stops goes on by itself later.
+        flows_from_s: an answer counts as one that flows again if it was sent so long after the harm.
+        away_s: for so long what was harmed stays away, and answers must flow meanwhile.
+        mend: brings it back then.
+    """
 
     name: str
     harm: Callable[[Round], None]
+    flows_from_s: float = 0.1
+    away_s: float = 0.0
+    mend: Callable[[Round], None] = lambda _played: None
 
 
 def _session_actor(played: Round) -> list[int]:
@@ -101,6 +115,13 @@ SHORT = (
     Fault("writer killed", _killed(_writer)),
     Fault("SessionActor and writer killed", _killed(_session_actor, _writer)),
     Fault("database killed", _killed_and_started(_database, "postgres")),
+    Fault(
+        "database away 20 s",
+        lambda played: kill(played.site.stack.postgres.pid),
+        flows_from_s=_LEASE_IS_OVER_S,
+        away_s=_AWAY_S,
+        mend=lambda played: played.site.stack.postgres.start(),
+    ),
 )
 LONG = (
     *SHORT,

@@ -40,6 +40,7 @@ class Outcome:
         steps, virtual_s: how much happened, and in what time.
         acknowledged, epochs, superseded: how much there was to lose, how often the session was
             taken over, and how many batches came too late.
+        acknowledged_away: what was acknowledged on the broker's word alone.
     """
 
     seed: int
@@ -49,6 +50,7 @@ class Outcome:
     steps: int
     virtual_s: float
     acknowledged: int
+    acknowledged_away: int
     epochs: int
     superseded: int
 
@@ -191,6 +193,7 @@ def simulate(seed: int, without: str = "", tell: Callable[[str], None] | None = 
         steps=world.steps,
         virtual_s=world.loop.time(),
         acknowledged=len(world.auditor.acknowledged),
+        acknowledged_away=world.auditor.acknowledged_away,
         epochs=world.cluster.database.session["epoch"],
         superseded=len(world.cluster.database.superseded),
     )
