@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from actors.clock import boottime_ns
@@ -41,6 +42,9 @@ class Owner(Protocol):
     connection_no: int
     #: Called when another actor is known to have the session.
     on_overtaken: Callable[[Fenced], None]
+
+    async def reach(self) -> None:
+        """Return when there is a connection that has the session, or raise Unavailable."""
 
     async def check(self) -> int:
         """Return the number of the connection that has the session just now, or raise Unavailable."""
@@ -128,6 +132,9 @@ class EpochLease:
 
     async def _run(self) -> None:
         while True:
+            with suppress(Unavailable):
+                # Before the reading, so that it vouches for the connection when it is needed.
+                await self._owner.reach()
             try:
                 await self._read()
             except Unavailable as error:

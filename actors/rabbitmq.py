@@ -145,7 +145,8 @@ class Publisher:
 
     async def _open(self) -> AbstractChannel:
         async with self._opening:
-            if self._channel is None:
+            if self._channel is None or self._channel.is_closed:
+                await self._drop()
                 connection = await connect(self._url)
                 try:
                     channel = await self._prepare(connection)
@@ -204,6 +205,14 @@ class SessionPublisher(Publisher):
         self._session_id = session_id
         self._epoch = epoch
         self.on_overtaken = on_overtaken
+
+    async def reach(self) -> None:
+        """Return when there is a connection that has the session, as far as is known here.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        await self._open()
 
     async def check(self) -> int:
         """Return which connection has had the session just now, as the broker says.

@@ -188,31 +188,31 @@ ABLATIONS: dict[str, Ablation] = {
     "lease": Ablation(
         _no_lease,
         (_HELD, _SHOWN, _STORED, _SAME, _SO, _SETTLED),
-        182,
+        15,
         "a confirm alone acknowledges, and the mailbox is no obstacle; writers still set batches aside",
     ),
     "lease_wait": Ablation(
         _no_lease_wait,
         (_HELD, _SHOWN, _STORED, _SAME, _SO),
-        3,
+        14,
         "a successor takes every earlier actor for dead and waits for no lease nor mailbox",
     ),
     "mailbox": Ablation(
         _no_mailbox,
         (_HELD, _SHOWN, _STORED, _SAME, _SO),
-        223,
+        95,
         "the broker gives the session's mailbox to whoever asks for it",
     ),
     "place_after_wait": Ablation(
         _early_place,
         (_HELD, _SHOWN, _STORED, _SAME, _SO),
-        31,
+        251,
         "a successor tells its place before it has waited, and the mailbox is no obstacle",
     ),
     "set_aside": Ablation(
         _stored_all_the_same,
         (_SHOWN, _AGREED, _HELD, _STORED, _ONCE, _SAME),
-        255,
+        95,
         "a writer stores what comes behind a barrier, and the mailbox keeps nobody from sending it",
     ),
     "barrier": Ablation(
@@ -242,7 +242,7 @@ ABLATIONS: dict[str, Ablation] = {
     "gate": Ablation(
         _no_gate,
         (_AGREED, _SHOWN, _SETTLED),
-        50,
+        132,
         "commands and closings do not go alone: answers are decided while one is under way",
     ),
     "held_refusals": Ablation(

@@ -204,6 +204,11 @@ class Channel:
         self.close_callbacks: set[Callable[..., object]] = set()
         self.on_consumer_cancel_callbacks: set[Callable[..., object]] = set()
 
+    @property
+    def is_closed(self) -> bool:
+        """See aio-pika."""
+        return self.link.broken is not None
+
     async def get_underlay_channel(self) -> Channel:
         """See aio-pika."""
         return self

@@ -38,8 +38,7 @@ class Outcome:
     Attributes:
         violations: (invariant, what was seen); empty when all is well.
         steps, virtual_s: how much happened, and in what time.
-        acknowledged, epochs, superseded: how much there was to lose, how often the session was
-            taken over, and how many batches came too late.
+        acknowledged, epochs: how much there was to lose, how often the session was taken over.
         acknowledged_away: what was acknowledged on the broker's word alone.
     """
 
@@ -52,7 +51,6 @@ class Outcome:
     acknowledged: int
     acknowledged_away: int
     epochs: int
-    superseded: int
 
     def __str__(self) -> str:
         """Everything that is needed to see it again."""
@@ -195,7 +193,6 @@ def simulate(seed: int, without: str = "", tell: Callable[[str], None] | None = 
         acknowledged=len(world.auditor.acknowledged),
         acknowledged_away=world.auditor.acknowledged_away,
         epochs=world.cluster.database.session["epoch"],
-        superseded=len(world.cluster.database.superseded),
     )
 
 
