@@ -9,7 +9,7 @@ from typing import NamedTuple
 import asyncpg
 import msgspec
 
-from actors.postgres import AWAY
+from actors.postgres import AWAY, Database
 from actors.sql import queries
 from engine.errors import Malformed, NotFound, Unavailable
 from engine.ids import QuizId
@@ -31,8 +31,8 @@ class QuizRow(NamedTuple):
 class QuizLibrary:
     """Every method raises Unavailable while the database is away."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def create(self, quiz: Quiz) -> QuizRow:
         """Store a new quiz.
@@ -100,7 +100,7 @@ class QuizLibrary:
 
     async def _fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
         try:
-            return await self._pool.fetch(queries[query], *args)
+            return await self._database.fetch(queries[query], *args)
         except AWAY as error:
             raise Unavailable(f"the database is away: {error!r}") from error
         except asyncpg.DataError:

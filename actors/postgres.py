@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -30,6 +31,7 @@ AWAY = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that was cut between two steps of a statement
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
@@ -39,36 +41,65 @@ AWAY = (
 )
 
 
-async def create_pool(url: str, size_max: int) -> asyncpg.Pool[asyncpg.Record]:
-    """A pool that opens its connections when they are needed."""
+class Database(Protocol):
+    """What runs statements: a pool, or one connection of it, whose statements run one by one."""
+
+    async def fetch(self, query: str, /, *args: Any) -> list[asyncpg.Record]:
+        """Run one statement and return its rows."""
+
+
+async def create_pool(
+    url: str,
+    size_max: int,
+    check: Callable[[Database], Coroutine[Any, Any, None]] | None = None,
+) -> asyncpg.Pool[asyncpg.Record]:
+    """A pool that opens its connections when they are needed.
+
+    Args:
+        url: of the server.
+        size_max: connections at once.
+        check: asked of each new connection; what it raises, whoever needed the connection is told.
+    """
     return await asyncpg.create_pool(
         url,
         min_size=0,
         max_size=size_max,
         command_timeout=STATEMENT_TIMEOUT_S,
         server_settings=SERVER_SETTINGS,
+        init=check,
     )
 
 
-async def connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
+async def connect(url: str, timeout_s: float | None = None) -> asyncpg.Connection[asyncpg.Record]:
     """A connection with the settings that all have.
+
+    Args:
+        url: of the server.
+        timeout_s: how long connecting, and then each statement, may take.
 
     Raises:
         AWAY: the server is away.
     """
+    timeout_s = timeout_s or STATEMENT_TIMEOUT_S
     return await asyncpg.connect(
         url,
-        timeout=STATEMENT_TIMEOUT_S,
-        command_timeout=STATEMENT_TIMEOUT_S,
+        timeout=timeout_s,
+        command_timeout=timeout_s,
         server_settings=SERVER_SETTINGS,
     )
 
 
 class LoneConnection:
-    """One connection, opened at need and after every failure anew. Statements run one by one."""
+    """One connection, opened at need and after every failure anew. Statements run one by one.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: of the server.
+        timeout_s: as for :func:`connect`.
+    """
+
+    def __init__(self, url: str, timeout_s: float | None = None) -> None:
         self._url = url
+        self._timeout_s = timeout_s
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._lock = asyncio.Lock()
 
@@ -81,7 +112,7 @@ class LoneConnection:
         async with self._lock:
             try:
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await connect(self._url)
+                    self._connection = await connect(self._url, self._timeout_s)
                 return await self._connection.fetch(query, *args)
             except AWAY as error:
                 self._drop()

@@ -232,6 +232,23 @@ WHERE $2::timestamptz IS NULL OR (s.created_at, s.session_id) < ($2, $3::uuid)
 ORDER BY s.created_at DESC, s.session_id DESC
 LIMIT $1;
 
+-- name: is_finished
+-- Whether everything that was stored of a session can be read here.
+SELECT finished_at IS NOT NULL AS finished FROM sessions WHERE session_id = $1;
+
+-- ===== reads from replicas =====
+
+-- name: primary_position
+-- How far the primary has written its log, in bytes: what is committed by now stands before it.
+SELECT (pg_current_wal_lsn() - '0/0')::bigint AS position, system_identifier
+FROM pg_control_system();
+
+-- name: replica_position
+-- How far a replica has replayed that log; null on a server that follows none.
+SELECT CASE WHEN pg_is_in_recovery() THEN (pg_last_wal_replay_lsn() - '0/0')::bigint END AS position,
+       system_identifier
+FROM pg_control_system();
+
 -- ===== the cluster profile: behind the broker =====
 
 -- name: session_epoch

@@ -11,10 +11,10 @@ import asyncpg
 import msgspec
 
 from actors.library import make_cursor, parse_cursor
-from actors.postgres import AWAY
+from actors.postgres import AWAY, Database
 from actors.sql import queries
 from engine import limits
-from engine.errors import NotFound, Unavailable
+from engine.errors import Conflict, NotFound, Unavailable
 from engine.ids import SessionId
 from engine.model import QuestionKind, Quiz, SessionSettings
 from engine.wire import choices_of
@@ -99,8 +99,8 @@ class SessionRow(NamedTuple):
 class ResultsReader:
     """Every method raises Unavailable while the database is away, NotFound for an unusable id."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def scoreboard(self, session_id: SessionId, offset: int, rows: int) -> list[ResultRow]:
         """Rows of the scoreboard, best first; of a session that nobody joined, none.
@@ -109,6 +109,22 @@ class ResultsReader:
         """
         found = await self._fetch("result_scoreboard", session_id, offset, rows)
         return [ResultRow(**dict(row)) for row in found]
+
+    async def require_finished(self, session_id: SessionId) -> None:
+        """Return when all that was stored of a finished session can be read from this database.
+
+        The end is noted after everything else is stored, and a replica replays in the order of the
+        commits: where the end is seen, nothing before it is missing.
+
+        Raises:
+            NotFound: there is no such session.
+            Conflict: it is not finished, as far as this database knows.
+        """
+        found = await self._fetch("is_finished", session_id)
+        if not found:
+            raise NotFound(f"session: {session_id} does not exist")
+        if not found[0]["finished"]:
+            raise Conflict("the session is not finished yet")
 
     async def answers_count(self, session_id: SessionId) -> int:
         """How many answers are stored."""
@@ -161,7 +177,7 @@ class ResultsReader:
 
     async def _fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
         try:
-            return await self._pool.fetch(queries[query], *args)
+            return await self._database.fetch(queries[query], *args)
         except AWAY as error:
             raise Unavailable(f"the database is away: {error!r}") from error
         except asyncpg.DataError:

@@ -22,6 +22,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RAYQUIZ_", frozen=True, extra="ignore")
 
     database_url: str = Field(description="the PostgreSQL primary")
+    replica_urls: str = Field(
+        default="",
+        description="streaming replicas of it to read from, with commas between; without them, the"
+        " primary answers every read",
+    )
     redis_url: str = Field(description="Redis or Valkey: frames travel here")
     rabbitmq_url: str = Field(
         default="", description="the broker in front of the writers; without it, there is none"
@@ -37,6 +42,11 @@ class Settings(BaseSettings):
     api_replicas: _Replicas = 1
     notificator_replicas: _Replicas = 1
     pages_replicas: _Replicas = 1
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The addresses of ``replica_urls``."""
+        return tuple(url.strip() for url in self.replica_urls.split(",") if url.strip())
 
     @classmethod
     def from_env(cls) -> Settings:

@@ -142,6 +142,20 @@ SLOW_MS_MAX: Final = 15_000
 #: Life of a token.
 TOKEN_LIFE_S: Final = 12 * 3_600
 
+# --- reads from replicas of the database ------------------------------------------------------------
+
+#: A read replica that may lag further behind the primary is not read from.
+REPLICA_LAG_MS_MAX: Final = 3_000
+#: How often each process measures its read replicas; a lag is known no finer than this.
+REPLICA_CHECK_INTERVAL_MS: Final = 500
+#: A read that a replica has not answered by then is asked of the primary. The longest read, the
+#: results of a full session, takes a few hundred milliseconds.
+REPLICA_READ_MS_MAX: Final = 2_000
+#: Positions of the primary that are remembered for a replica that has not reached them.
+REPLICA_POSITIONS_MAX: Final = 64
+#: Whoever has written reads from the primary for so long.
+OWN_WRITES_MS: Final = 10_000
+
 # --- the live view -------------------------------------------------------------------------------
 
 #: At most one scoreboard frame per session and tick.
@@ -171,6 +185,10 @@ assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX
 assert EPOCH_READ_INTERVAL_MS < LEASE_MS, "a reading is renewed before it is too old"
 assert CONFIRM_WAIT_MS < ACTOR_CALL_MS_MAX < BATCH_RETRY_MS_MAX
 assert TYPED_CHARS_MAX * 4 + 512 < MESSAGE_BYTES_MAX <= BODY_BYTES_MAX
+assert REPLICA_CHECK_INTERVAL_MS + REPLICA_READ_MS_MAX < REPLICA_LAG_MS_MAX, (
+    "one slow look is no lag"
+)
+assert REPLICA_LAG_MS_MAX * 2 < OWN_WRITES_MS, "with room for a client's clock that counts seconds"
 assert FRAME_BYTES_MAX < SOCKET_BUFFER_BYTES_MAX
 assert FRAME_INTERVAL_MS < BEAT_INTERVAL_MS < CHANNEL_SILENCE_MS
 assert CLOSE_GRACE_MS < DELIVERY_SLACK_MS_MAX

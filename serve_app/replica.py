@@ -7,6 +7,7 @@ import asyncpg
 from actors.collector import collect_seldom
 from actors.directory import Directory
 from actors.postgres import create_pool
+from actors.read_replicas import ReadReplicas
 from actors.settings import Settings
 from engine import limits
 from engine.ids import SessionId
@@ -29,6 +30,7 @@ class Replica:
         self.settings = settings
         self.pool = pool
         self.tokens = Tokens(settings.secret)
+        self.reads = ReadReplicas(pool, settings.database_url, settings.replicas)
         self.directory = Directory(pool, settings.ray_namespace)
         self.gateway = Gateway(self.directory)
         #: Joins by session: a flood of them must not drown the session, nor its neighbours.
@@ -60,4 +62,5 @@ class Replica:
 
     async def close(self) -> None:
         """Give the connections back."""
+        await self.reads.close()
         await self.pool.close()

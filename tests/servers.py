@@ -22,7 +22,7 @@ from engine.model import SessionSettings
 from engine.testing.factories import make_quiz
 from migrations import Migrator
 from serve_app.embedded.ports import PortBlock
-from serve_app.embedded.postgres import Postgres
+from serve_app.embedded.postgres import Postgres, Standby
 from serve_app.embedded.rabbitmq import RabbitMQ
 from serve_app.embedded.valkey import Valkey
 
@@ -63,6 +63,18 @@ def own_postgres():
     """A PostgreSQL with today's schema that one test may kill."""
     with _postgres() as server:
         yield server
+
+
+@pytest.fixture
+def own_standby(own_postgres):
+    """A standby of ``own_postgres`` that one test may pause and kill."""
+    with _run_folder() as run:
+        server = Standby(run / "data", run / "sockets", own_postgres)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 @pytest.fixture

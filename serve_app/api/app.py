@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from engine import limits
 from engine.errors import QuizError
 from engine.wire import encode_json
 from serve_app.api import operations, quizzes, sessions
@@ -24,6 +25,11 @@ from serve_app.replica import Replica
 
 log = logging.getLogger(__name__)
 
+_DESCRIPTION = (
+    "Live quizzes: the library, sessions, answers, scoreboards. Reads may come from a replica of the "
+    f"database, at most {limits.REPLICA_LAG_MS_MAX / 1000:.0f} s behind; a client that keeps the cookie "
+    "which every change sets sees its own changes at once."
+)
 _ANSWERS = "/sessions/{session_id}/answers"
 #: Codes of what FastAPI and the middleware refuse by HTTP status alone.
 _HTTP_CODES = {404: "not_found", 413: "too_large"}
@@ -42,6 +48,7 @@ def create_api_app() -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         replica = await Replica.create()
+        replica.reads.start()
         app.state.replica = replica
         # First, because it is the hot one.
         app.router.routes.insert(0, Route(_ANSWERS, AnswerEndpoint(replica), methods=["POST"]))
@@ -54,7 +61,7 @@ def create_api_app() -> FastAPI:
         # Their pages load scripts from addresses outside; /openapi.json is for any reader of it.
         docs_url=None,
         redoc_url=None,
-        description="Live quizzes: the library, sessions, answers, scoreboards.",
+        description=_DESCRIPTION,
         lifespan=lifespan,
         responses=_REFUSALS,
     )

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import Request
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
+from fastapi import Request, Response
+
+from actors.postgres import Database
+from engine import limits
 from engine.ids import SessionId
 from serve_app.auth import Claims, Role, bearer
 from serve_app.replica import Replica
+
+_T = TypeVar("_T")
+#: Whoever has it has just changed something, and must see that.
+_CHANGED: Final = "rayquiz_changed"
 
 
 def replica_of(request: Request) -> Replica:
@@ -37,3 +46,27 @@ def member(request: Request, session_id: SessionId, *roles: Role) -> Claims:
     if claims.role is Role.OPERATOR:
         return claims
     return tokens.check(token, *roles, session_id=session_id)
+
+
+async def read(request: Request, work: Callable[[Database], Awaitable[_T]]) -> _T:
+    """Read from a replica of the database; from the primary for those who have just changed something.
+
+    Raises:
+        QuizError: what ``work`` raises on the primary.
+    """
+    return await replica_of(request).reads.read(work, newest=_CHANGED in request.cookies)
+
+
+def note_change(response: Response) -> None:
+    """Have the client's next reads come from the primary (a FastAPI dependency).
+
+    The client's cookie, because its next request may come to any replica of the API. When it expires,
+    no replica of the database that is read from can lack the change.
+    """
+    response.set_cookie(
+        _CHANGED,
+        "1",
+        max_age=limits.OWN_WRITES_MS // 1000,
+        httponly=True,
+        samesite="strict",
+    )

@@ -13,13 +13,14 @@ from engine.ids import QuizId
 from engine.importers import FORMATS, import_quiz, to_json
 from engine.model import Quiz
 from serve_app.api.body import read_body
-from serve_app.api.context import operator, replica_of
+from serve_app.api.context import note_change, operator, read, replica_of
 from serve_app.api.schemas import ImportOut, NoteOut, QuizFull, QuizIn, QuizListing, QuizOut
 from serve_app.auth import Claims
 
 router = APIRouter(prefix="/quizzes", tags=["quizzes"])
 
 _Operator = Annotated[Claims, Depends(operator)]
+_CHANGES = [Depends(note_change)]
 
 
 def _library(request: Request) -> QuizLibrary:
@@ -34,7 +35,7 @@ def _quiz(body: QuizIn) -> Quiz:
     return msgspec.convert(body.model_dump(), Quiz)
 
 
-@router.post("", status_code=201, summary="Create a quiz")
+@router.post("", status_code=201, summary="Create a quiz", dependencies=_CHANGES)
 async def create_quiz(body: QuizIn, request: Request, _: _Operator) -> QuizOut:
     """Refused with ``invalid_quiz`` when a question cannot be used; the detail names it."""
     return _out(await _library(request).create(_quiz(body)))
@@ -48,7 +49,9 @@ async def list_quizzes(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> QuizListing:
     """``next`` is the cursor of the next page, null on the last one."""
-    rows, following = await _library(request).page(limit, cursor)
+    rows, following = await read(
+        request, lambda database: QuizLibrary(database).page(limit, cursor)
+    )
     return QuizListing(items=[_out(row) for row in rows], next=following)
 
 
@@ -56,6 +59,7 @@ async def list_quizzes(
     "/import",
     status_code=201,
     summary="Import a quiz from a file",
+    dependencies=_CHANGES,
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -90,7 +94,9 @@ async def get_quiz(
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
 ) -> QuizFull:
     """With its key: operators only. Without ``version``, the newest."""
-    row, quiz = await _library(request).get(QuizId(quiz_id), version)
+    row, quiz = await read(
+        request, lambda database: QuizLibrary(database).get(QuizId(quiz_id), version)
+    )
     return QuizFull(**row._asdict(), quiz=QuizIn(**msgspec.to_builtins(quiz)))
 
 
@@ -102,19 +108,18 @@ async def get_quiz(
 )
 async def export_quiz(quiz_id: str, request: Request, _: _Operator) -> Response:
     """The newest version in the project's own format, which ``import`` reads back."""
-    row, quiz = await _library(request).get(QuizId(quiz_id))
+    row, quiz = await read(request, lambda database: QuizLibrary(database).get(QuizId(quiz_id)))
     headers = {"content-disposition": f'attachment; filename="quiz-{row.quiz_id}.json"'}
     return Response(to_json(quiz), media_type="application/json", headers=headers)
 
 
-@router.put("/{quiz_id}", summary="Change a quiz")
+@router.put("/{quiz_id}", summary="Change a quiz", dependencies=_CHANGES)
 async def update_quiz(quiz_id: str, body: QuizIn, request: Request, _: _Operator) -> QuizOut:
     """Makes a new version; sessions that are being played keep theirs."""
     return _out(await _library(request).update(QuizId(quiz_id), _quiz(body)))
 
 
-@router.delete("/{quiz_id}", status_code=204, summary="Delete a quiz")
-async def delete_quiz(quiz_id: str, request: Request, _: _Operator) -> Response:
+@router.delete("/{quiz_id}", status_code=204, summary="Delete a quiz", dependencies=_CHANGES)
+async def delete_quiz(quiz_id: str, request: Request, _: _Operator) -> None:
     """Sessions of it go on."""
     await _library(request).delete(QuizId(quiz_id))
-    return Response(status_code=204)

@@ -8,7 +8,8 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from actors.results import ResultsReader
+from actors.postgres import Database
+from actors.results import ResultRow, ResultsReader, SessionResults
 from actors.sessions import open_session
 from engine import limits
 from engine.errors import Conflict, QuizError, Unavailable
@@ -24,7 +25,7 @@ from engine.wire import (
     decode_snapshot,
     encode_json,
 )
-from serve_app.api.context import member, operator, replica_of
+from serve_app.api.context import member, note_change, operator, read, replica_of
 from serve_app.api.schemas import (
     Joined,
     JoinIn,
@@ -49,7 +50,13 @@ SessionPath = Annotated[str, "the session's id"]
 _ROWS_MAX = limits.PARTICIPANTS_MAX
 
 
-@router.post("/sessions", status_code=201, tags=["sessions"], summary="Open a session of a quiz")
+@router.post(
+    "/sessions",
+    status_code=201,
+    tags=["sessions"],
+    summary="Open a session of a quiz",
+    dependencies=[Depends(note_change)],
+)
 async def create_session(
     body: SessionIn, request: Request, _: Annotated[Claims, Depends(operator)]
 ) -> SessionOpened:
@@ -73,7 +80,9 @@ async def list_sessions(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> SessionListing:
     """``next`` is the cursor of the next page, null on the last one."""
-    rows, following = await ResultsReader(replica_of(request).pool).page(limit, cursor)
+    rows, following = await read(
+        request, lambda database: ResultsReader(database).page(limit, cursor)
+    )
     return SessionListing(items=[SessionOut(**row._asdict()) for row in rows], next=following)
 
 
@@ -114,7 +123,12 @@ async def watch(pin: str, request: Request) -> ViewerOut:
     return ViewerOut(session_id=info.session_id, token=token)
 
 
-@router.post("/sessions/{session_id}/moves", tags=["host"], summary="Move a session on")
+@router.post(
+    "/sessions/{session_id}/moves",
+    tags=["host"],
+    summary="Move a session on",
+    dependencies=[Depends(note_change)],
+)
 async def move(session_id: SessionPath, body: MoveIn, request: Request) -> MoveDone:
     """A repeated ``command_id`` moves nothing and gets the same answer again."""
     session = SessionId(session_id)
@@ -171,7 +185,12 @@ async def scoreboard(
     except QuizError as error:
         if error.code != "session_over":
             raise
-    stored = await ResultsReader(replica.pool).scoreboard(session, offset, limit)
+
+    async def finished(database: Database) -> list[ResultRow]:
+        reader = ResultsReader(database)
+        await reader.require_finished(session)
+        return await reader.scoreboard(session, offset, limit)
+
     items = [
         ScoreOut(
             participant_id=row.participant_id,
@@ -179,7 +198,7 @@ async def scoreboard(
             points=row.points,
             rank=row.rank,
         )
-        for row in stored
+        for row in await read(request, finished)
     ]
     return ScoreboardOut(source="database", items=items)
 
@@ -194,7 +213,13 @@ async def results(session_id: SessionPath, request: Request) -> Response:
     """
     session = SessionId(session_id)
     member(request, session, Role.HOST)
-    found = await ResultsReader(replica_of(request).pool).results(session)
-    if found.finished_at is None:
-        raise Conflict("the session is not finished yet")
+
+    async def finished(database: Database) -> SessionResults:
+        # The end is read first: what was stored before it is there, too.
+        found = await ResultsReader(database).results(session)
+        if found.finished_at is None:
+            raise Conflict("the session is not finished yet")
+        return found
+
+    found = await read(request, finished)
     return JSONResponse(msgspec.to_builtins(found), headers={"cache-control": "no-store"})

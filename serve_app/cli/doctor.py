@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import shutil
@@ -9,12 +10,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from actors.read_replicas import catch_up_ms
+from engine.errors import Unavailable
 from serve_app.cli.console import DEFAULT_DATA, DataOption, out
 from serve_app.embedded.data_folder import DataFolder
 from serve_app.embedded.errors import StartError
@@ -41,7 +45,7 @@ def doctor(
 ) -> None:
     """Check this machine. Exit status 1 when something must be mended first."""
     folder = DataFolder(data)
-    is_running = folder.running() is not None
+    settings = folder.running()
     checks: list[tuple[str, Callable[[], str]]] = [
         ("Python", _python),
         ("packages", _packages),
@@ -53,10 +57,15 @@ def doctor(
         ("temporary folder", _temporary_folder),
         ("ports", _ports),
     ]
-    if not is_running:  # else it holds both itself
+    if settings is None:  # else it holds both itself
         checks += [
             (f"port {port}", lambda: _port(port)),
             ("data folder", lambda: _data_folder(folder)),
+        ]
+    else:
+        checks += [
+            (f"read replica {number}", partial(_replica, settings.database_url, url))
+            for number, url in enumerate(settings.replicas, 1)
         ]
     failed = 0
     for name, check in checks:
@@ -65,7 +74,7 @@ def doctor(
         except (StartError, OSError) as error:
             failed += 1
             out.print(f"[red]wrong[/] {name}: {error}", highlight=False)
-    if is_running:
+    if settings is not None:
         out.print(f"[green]ok[/]    Rayquiz is running on {folder.path}", highlight=False)
     if failed:
         raise typer.Exit(1)
@@ -134,6 +143,14 @@ def _ports() -> str:
 def _port(port: int) -> str:
     require_free(LOOPBACK, port)
     return "free"
+
+
+def _replica(primary_url: str, url: str) -> str:
+    try:
+        took_ms = asyncio.run(catch_up_ms(primary_url, url))
+    except Unavailable as error:
+        raise StartError(f"{error}; the primary answers in its place") from None
+    return f"shows what is committed after {took_ms:.0f} ms"
 
 
 def _data_folder(folder: DataFolder) -> str:

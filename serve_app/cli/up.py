@@ -29,7 +29,8 @@ def up(
     ] = 8000,
     lan: Annotated[bool, typer.Option("--lan", help="Let phones in the same network in.")] = False,
     profile: Annotated[
-        Profile, typer.Option(help="cluster: RabbitMQ in front of the writers.")
+        Profile,
+        typer.Option(help="cluster: RabbitMQ in front of the writers, and a database replica."),
     ] = Profile.EMBEDDED,
 ) -> None:
     """Start everything on this machine, and stop it again on Ctrl-C."""

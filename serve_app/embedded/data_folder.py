@@ -25,9 +25,9 @@ _LOOK_S_MAX = 0.3
 class DataFolder:
     """One folder that outlives the runs; one instance at a time uses it.
 
-    Files: ``postgres/`` the database, ``rabbitmq/`` the broker, ``secret`` signs the tokens,
-    ``running.json`` the settings of the instance that runs (absent otherwise), ``logs/`` of the
-    last run, ``run`` a link to the temporary folder of the run, ``lock``.
+    Files: ``postgres/`` the database, ``standby/`` its replica, ``rabbitmq/`` the broker, ``secret``
+    signs the tokens, ``running.json`` the settings of the instance that runs (absent otherwise),
+    ``logs/`` of the last run, ``run`` a link to the temporary folder of the run, ``lock``.
 
     Args:
         path: made at need by :meth:`claim`.
@@ -41,6 +41,11 @@ class DataFolder:
     def postgres(self) -> Path:
         """The database's files."""
         return self.path / "postgres"
+
+    @property
+    def standby(self) -> Path:
+        """The files of the database's replica."""
+        return self.path / "standby"
 
     @property
     def rabbitmq(self) -> Path:

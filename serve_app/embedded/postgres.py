@@ -67,10 +67,13 @@ class Postgres:
             most). Who may enter it may use the database: there is no password.
     """
 
+    name = "PostgreSQL"
+    _log_name = "postgres.log"
+
     def __init__(self, data: Path, sockets: Path) -> None:
         self._data = data.absolute()
         self._sockets = sockets
-        self._log = self._data.parent / "postgres.log"
+        self._log = self._data.parent / self._log_name
         self._process: ChildProcess | None = None
 
     @property
@@ -80,6 +83,11 @@ class Postgres:
 
     def _url(self, database: str) -> str:
         return f"postgresql://{_USER}@/{database}?host={self._sockets}"
+
+    @property
+    def sockets(self) -> Path:
+        """The folder of its sockets."""
+        return self._sockets
 
     @property
     def pid(self) -> int:
@@ -102,31 +110,42 @@ class Postgres:
             let_through(self._data)
             let_through(self._sockets)
             give(self._sockets, user)
-        if not self._data.exists():
-            self._make_cluster(binaries, user)
         end_all(running_in(self._data, "postgres"), _LEFTOVER_S_MAX)
+        self._make_data(binaries, user)
         command = [str(binaries / "postgres"), "-D", str(self._data), "-k", str(self._sockets)]
-        for name, value in _OPTIONS.items():
+        for name, value in self._options().items():
             command += ["-c", f"{name}={value}"]
         self._process = ChildProcess(
-            "PostgreSQL", command, self._log, end_signal=signal.SIGINT, user=user
+            self.name, command, self._log, end_signal=signal.SIGINT, user=user
         )
         asyncio.run(self._wait())
 
-    def _make_cluster(self, binaries: Path, user: str | None) -> None:
-        """Make the data folder under another name first: one that exists is then complete."""
+    def _options(self) -> dict[str, str]:
+        """The server's settings, in the place of what its files say."""
+        return _OPTIONS
+
+    def _make_data(self, binaries: Path, user: str | None) -> None:
+        """Make the data folder, if it is not there."""
+        if self._data.exists():
+            return
+        command = [str(binaries / "initdb"), "-U", _USER, "--auth=trust", "--encoding=UTF8"]
+        # Not the machine's locale: the same order of words everywhere.
+        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "-D"]
+        self._fill(command, user)
+
+    def _fill(self, command: list[str], user: str | None) -> None:
+        """Have a command fill the data folder, which is named behind it.
+
+        Under another name first: a data folder that exists is then complete.
+        """
         unfinished = self._data.with_name(f"{self._data.name}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
             unfinished.mkdir(parents=True, mode=0o700)
             if user is not None:
                 give(unfinished, user)
-            command = [str(binaries / "initdb"), "-D", str(unfinished), "-U", _USER]
-            command += ["--auth=trust", "--encoding=UTF8"]
-            # Not the machine's locale: the same order of words everywhere.
-            command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
             subprocess.run(  # noqa: S603 - our own command
-                command,
+                [*command, str(unfinished)],
                 check=True,
                 capture_output=True,
                 text=True,
@@ -140,7 +159,7 @@ class Postgres:
             said = (
                 error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
             )
-            raise StartError(f"PostgreSQL cannot make its data in {self._data}: {said}") from error
+            raise StartError(f"{self.name} cannot make its data in {self._data}: {said}") from error
 
     async def _wait(self) -> None:
         assert self._process is not None
@@ -154,18 +173,51 @@ class Postgres:
                 if time.monotonic() > deadline:
                     self.stop()
                     raise StartError(
-                        f"PostgreSQL did not come up in {_START_S_MAX:.0f} s; see {self._log}"
+                        f"{self.name} did not come up in {_START_S_MAX:.0f} s; see {self._log}"
                     ) from error
                 await asyncio.sleep(0.03)
         try:
-            ask = "SELECT 1 FROM pg_database WHERE datname = $1"
-            if await connection.fetchval(ask, _DATABASE) is None:
-                await connection.execute(f"CREATE DATABASE {_DATABASE}")
+            await self._complete(connection)
         finally:
             await connection.close()
+
+    async def _complete(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """What a server that has just come up still lacks."""
+        ask = "SELECT 1 FROM pg_database WHERE datname = $1"
+        if await connection.fetchval(ask, _DATABASE) is None:
+            await connection.execute(f"CREATE DATABASE {_DATABASE}")
 
     def stop(self) -> None:
         """End the server; connections are cut, data is safe (a "fast" shutdown)."""
         if self._process is not None:
             self._process.stop(_STOP_S_MAX)
             self._process = None
+
+
+class Standby(Postgres):
+    """A streaming replica of a private PostgreSQL, which must be running, to read from.
+
+    Each start makes a new copy: nothing in it must survive, and one that was left behind may need
+    more of the log than the primary has kept.
+    """
+
+    name = "PostgreSQL's standby"
+    _log_name = "standby.log"
+
+    def __init__(self, data: Path, sockets: Path, primary: Postgres) -> None:
+        super().__init__(data, sockets)
+        self._primary = primary
+
+    def _options(self) -> dict[str, str]:
+        follow = f"host={self._primary.sockets} user={_USER} application_name=standby"
+        return {**super()._options(), "primary_conninfo": follow}
+
+    def _make_data(self, binaries: Path, user: str | None) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+        command = [str(binaries / "pg_basebackup"), "-h", str(self._primary.sockets), "-U", _USER]
+        # With the log that is written meanwhile, and without waiting for a checkpoint at leisure.
+        command += ["--wal-method=stream", "--checkpoint=fast", "--no-manifest"]
+        self._fill([*command, "--write-recovery-conf", "-D"], user)
+
+    async def _complete(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """Nothing: the copy has the primary's databases."""

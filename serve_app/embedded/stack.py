@@ -24,7 +24,7 @@ from serve_app.embedded.ports import (
     lan_address,
     require_free,
 )
-from serve_app.embedded.postgres import Postgres
+from serve_app.embedded.postgres import Postgres, Standby
 from serve_app.embedded.rabbitmq import RabbitMQ
 from serve_app.embedded.ray_environment import ray_environment
 from serve_app.embedded.ray_runtime import RayRuntime
@@ -51,13 +51,14 @@ class EmbeddedStack:
             this one port leaves loopback.
         progress: told what is being started, in words; from several threads.
         settings: more ``RAYQUIZ_…`` settings by field name, for tests and benchmarks.
-        profile: CLUSTER puts a broker in front of the writers, as a cluster does.
+        profile: CLUSTER puts a broker in front of the writers and reads from a standby, as a cluster
+            does.
         ray_log_level: how much Ray says on this terminal.
 
     Attributes:
         settings: what the applications read; there after :meth:`start`.
-        postgres, valkey, rabbitmq: the servers; there after :meth:`start` (the broker in the
-            cluster profile only).
+        postgres, valkey, rabbitmq, standby: the servers; there after :meth:`start` (the broker and
+            the standby in the cluster profile only).
         dashboard_url: Ray's dashboard; there after :meth:`start`.
     """
 
@@ -65,6 +66,7 @@ class EmbeddedStack:
     postgres: Postgres
     valkey: Valkey
     rabbitmq: RabbitMQ | None
+    standby: Standby | None
     dashboard_url: str
 
     def __init__(
@@ -136,12 +138,14 @@ class EmbeddedStack:
         # environment stands before Ray, whose processes inherit it.
         self.postgres = Postgres(self._folder.postgres, _folder(run, "pg"))
         self.valkey = Valkey(self._folder.logs, _folder(run, "kv"))
-        self.rabbitmq = None
+        self.rabbitmq = self.standby = None
         if self._profile is Profile.CLUSTER:
+            self.standby = Standby(self._folder.standby, _folder(run, "sb"), self.postgres)
             self.rabbitmq = RabbitMQ(self._folder.rabbitmq, ports.take(RabbitMQ.PORTS))
         public = f"http://{lan_address() if self._lan else 'localhost'}:{port}"
         fields = {
             "database_url": self.postgres.url,
+            "replica_urls": self.standby.url if self.standby is not None else "",
             "redis_url": self.valkey.url,
             "rabbitmq_url": self.rabbitmq.url if self.rabbitmq is not None else "",
             "secret": self._folder.secret(),
@@ -169,6 +173,8 @@ class EmbeddedStack:
         self._exits.callback(pool.shutdown)
         self._exits.callback(self.valkey.stop)
         self._exits.callback(self.postgres.stop)
+        if self.standby is not None:
+            self._exits.callback(self.standby.stop)
         servers = [pool.submit(self._start_postgres), pool.submit(self._start_valkey)]
         if self.rabbitmq is not None:
             self._exits.callback(self.rabbitmq.stop)
@@ -186,6 +192,9 @@ class EmbeddedStack:
         self._progress("PostgreSQL and its schema")
         self.postgres.start()
         asyncio.run(Migrator(self.postgres.url).up())
+        if self.standby is not None:
+            self._progress("a standby of PostgreSQL")
+            self.standby.start()
 
     def _start_valkey(self) -> None:
         self._progress("Valkey")

@@ -1,10 +1,12 @@
 """The private PostgreSQL and Valkey: started, stopped, killed, started again."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
 import tempfile
+import time
 from pathlib import Path
 
 import asyncpg
@@ -14,7 +16,7 @@ import redis
 
 from serve_app.embedded import postgres as postgres_module
 from serve_app.embedded.errors import StartError
-from serve_app.embedded.postgres import Postgres
+from serve_app.embedded.postgres import Postgres, Standby
 from serve_app.embedded.process import running_in
 from serve_app.embedded.valkey import Valkey
 
@@ -59,8 +61,11 @@ def has_ended(pid):
 
 
 def listens(pid):
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    return [c for p in family for c in p.net_connections("inet")]
+    found = []
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that served a connection ends with it
+            found += process.net_connections("inet")
+    return found
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------
@@ -142,6 +147,61 @@ def test_a_full_disk_while_data_is_made_gets_a_sentence(run, monkeypatch):
     with pytest.raises(StartError, match=r"cannot make its data .*No space left on device"):
         server.start()
     assert not (run / "data").exists()
+
+
+# --- its standby ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def standby(postgres, run):
+    (run / "more").mkdir()
+    server = Standby(run / "standby", run / "more", postgres)
+    yield server
+    server.stop()
+
+
+def replays(standby, query):
+    """What a query says on the standby, as soon as that is not nothing."""
+    deadline = time.monotonic() + 10
+    while (found := ask(standby.url, query)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def test_a_standby_follows_from_start_to_start_and_leaves_nothing_running(postgres, standby, run):
+    postgres.start()
+    ask(postgres.url, "CREATE TABLE kept AS SELECT 1 AS n")
+    standby.start()
+    assert listens(standby.pid) == []
+    assert ask(standby.url, "SELECT pg_is_in_recovery()") is True
+    assert ask(standby.url, "SELECT n FROM kept") == 1
+    ask(postgres.url, "INSERT INTO kept VALUES (2)")
+    assert replays(standby, "SELECT n FROM kept WHERE n = 2") == 2
+    pid = standby.pid
+    standby.stop()
+    assert has_ended(pid)
+    assert running_in(run / "standby", "postgres") == []
+
+    ask(postgres.url, "INSERT INTO kept VALUES (3)")
+    standby.start()
+    assert replays(standby, "SELECT n FROM kept WHERE n = 3") == 3
+
+
+def test_a_standby_comes_back_after_a_kill(postgres, standby):
+    postgres.start()
+    standby.start()
+    os.kill(standby.pid, signal.SIGKILL)
+    standby.stop()
+    standby.start()
+    ask(postgres.url, "CREATE TABLE kept AS SELECT 1 AS n")
+    assert replays(standby, "SELECT to_regclass('kept')::text") == "kept"
+
+
+def test_a_standby_without_its_primary_gets_the_programs_own_words(standby, run):
+    with pytest.raises(StartError, match=r"PostgreSQL's standby cannot make its data .*connection"):
+        standby.start()
+    assert not (run / "standby").exists()
 
 
 # --- Valkey ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from migrations import check_schema
 from serve_app.embedded import stack as module
 from serve_app.embedded.data_folder import DataFolder
 from serve_app.embedded.errors import StartError
-from serve_app.embedded.stack import EmbeddedStack
+from serve_app.embedded.stack import EmbeddedStack, Profile
 
 
 class NoRay:
@@ -37,6 +37,14 @@ def no_ray(monkeypatch):
     return monkeypatch
 
 
+async def ask(url, query):
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
 def children():
     return [
         p.pid for p in psutil.Process().children() if p.name().startswith(("postgres", "valkey"))
@@ -56,14 +64,19 @@ def test_everything_starts_is_announced_and_stops(no_ray, tmp_path):
     assert DataFolder(tmp_path / "data").running() is None
 
 
-def test_a_second_start_finds_the_data_and_the_secret_again(no_ray, tmp_path):
-    async def ask(url, query):
-        connection = await asyncpg.connect(url)
-        try:
-            return await connection.fetchval(query)
-        finally:
-            await connection.close()
+def test_the_cluster_profile_reads_from_a_standby(no_ray, tmp_path):
+    before, said = children(), []
+    stack = EmbeddedStack(tmp_path / "data", 0, progress=said.append, profile=Profile.CLUSTER)
+    with stack:
+        [url] = stack.settings.replicas
+        assert url == stack.standby.url != stack.settings.database_url
+        assert asyncio.run(ask(url, "SELECT pg_is_in_recovery()")) is True
+        asyncio.run(check_schema(url))
+        assert "a standby of PostgreSQL" in said
+    assert children() == before
 
+
+def test_a_second_start_finds_the_data_and_the_secret_again(no_ray, tmp_path):
     with EmbeddedStack(tmp_path / "data", 0) as stack:
         secret = stack.settings.secret
         asyncio.run(ask(stack.settings.database_url, "CREATE TABLE kept AS SELECT 7 AS n"))

@@ -43,3 +43,17 @@ def test_the_secret_is_not_shown():
 def test_nothing_is_changed_while_it_runs():
     with pytest.raises(ValueError, match="frozen"):
         SETTINGS.secret = "another-secret-of-at-least-32-characters"
+
+
+@pytest.mark.parametrize(
+    ("urls", "replicas"),
+    [
+        ("", ()),
+        (" ", ()),
+        ("postgresql://a/q", ("postgresql://a/q",)),
+        ("postgresql://a/q, postgresql://b/q,", ("postgresql://a/q", "postgresql://b/q")),
+    ],
+)
+def test_replicas_are_addresses_with_commas_between(environment, urls, replicas):
+    environment.setenv("RAYQUIZ_REPLICA_URLS", urls)
+    assert Settings.from_env().replicas == replicas
