@@ -23,6 +23,7 @@ from actors.rabbitmq import BrokerLog
 from actors.session_host import SessionHost
 from actors.session_store import Claim, Place, note_place
 from engine import limits
+from engine.errors import Unavailable
 from engine.session import Decision
 from engine.wire import BatchAnswer, decode_batch_answer
 from serve_app import batcher
@@ -174,6 +175,12 @@ def _no_held_refusal(patch: pytest.MonkeyPatch) -> None:
     async def is_own(*_args: Any) -> bool:
         return True
 
+    def is_not_vouched(*_args: Any) -> None:
+        raise Unavailable("only the epoch counts")
+
+    # As if there were no mailbox at all: whoever has it need not ask before it refuses.
+    _no_mailbox(patch)
+    patch.setattr(EpochLease, "_require_vouched", is_not_vouched)
     patch.setattr(SessionHost, "_is_own", is_own)
     patch.setattr(limits, "EPOCH_READ_INTERVAL_MS", 60_000)
 
@@ -248,7 +255,7 @@ ABLATIONS: dict[str, Ablation] = {
     "held_refusals": Ablation(
         _no_held_refusal,
         (_SO, _SAME),
-        2815,
-        "refusals take no lease, and the epoch is seldom read unasked, which would end a replaced actor",
+        420,
+        "refusals take no lease, and nothing else tells an actor in time that it is replaced",
     ),
 }
