@@ -67,7 +67,12 @@ class SessionActor:
         ``leaving`` is 1 when the session is over and its PIN free: then the supervisor ends the
         actor for good, which an actor that Ray restarts cannot do by itself.
         """
-        statistics: dict[str, int | str] = {"pid": os.getpid(), "leaving": int(self._leaving)}
+        node, pid = _here()
+        statistics: dict[str, int | str] = {
+            "node": node,
+            "pid": pid,
+            "leaving": int(self._leaving),
+        }
         if self._host is not None:
             statistics |= self._host.statistics()
         return statistics

@@ -41,6 +41,8 @@ _FIXED: Final = {
     "RAY_AUTH_MODE": "disabled",
     # A paused actor that is killed is back in 2 s instead of 7 s.
     "RAY_kill_worker_timeout_milliseconds": "500",
+    # A node that was killed is taken for dead after five looks, 5 s instead of 15 s.
+    "RAY_health_check_period_ms": "1000",
     # Nothing is told to anybody outside.
     "RAY_USAGE_STATS_ENABLED": "0",
     # "No cluster": Ray then takes the loopback address as the node's, and all of its servers

@@ -95,12 +95,19 @@ class Round:
 
     def session_actor_pid(self) -> int:
         """Process id of the session's actor."""
+        return int(self._ping()["pid"])
+
+    def session_actor_node(self) -> str:
+        """Id of the node that it runs on."""
+        return str(self._ping()["node"])
+
+    def _ping(self) -> dict[str, Any]:
         import ray  # noqa: PLC0415 - only once the stack has set its environment
 
         settings = self.site.stack.settings
         name = self.session_row()["actor_name"]
         actor = ray.get_actor(name, namespace=settings.ray_namespace)
-        return int(ray.get(actor.ping.remote(), timeout=10)["pid"])
+        return dict(ray.get(actor.ping.remote(), timeout=10))
 
 
 def replica_pids(application: str) -> list[int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ from engine.model import QuestionKind
 from engine.testing.factories import make_question, make_quiz
 from serve_app.embedded.stack import EmbeddedStack, Profile
 from tests.acceptance.rounds import Round
-from tests.chaos.faults import LONG, SHORT, Fault
+from tests.chaos.faults import LONG, NODES, SHORT, Fault
 from tests.site import LiveSite
 
 #: Long enough for every fault to heal within the question that it hits.
@@ -25,6 +27,8 @@ _QUIZ = make_quiz(*(make_question(QuestionKind.SINGLE, time_limit_ms=60_000) for
 _HIT_OPENING = 2
 _FLOW_S_MAX = 100.0
 _POLL_S = 0.01
+#: What Ray's head is told that it has: then every SessionActor runs on another node.
+_NO_ROOM_AT_HEAD = '{"memory": 1}'
 
 
 class Outcome(NamedTuple):
@@ -46,6 +50,7 @@ def play(site: LiveSite, fault: Fault, participants: int) -> Outcome:
         played = Round(site, pool)
         played.begin(participants, _QUIZ)
         played.wait_for_burst(_HIT_OPENING)
+        epoch = played.session_row()["epoch"]
         hit_ns = time.monotonic_ns()
         fault.harm(played)
         flow_s = _until_flow(played, hit_ns, fault)
@@ -55,9 +60,12 @@ def play(site: LiveSite, fault: Fault, participants: int) -> Outcome:
             # In this thread: a server ends with the one that starts it.
             fault.mend(played)
         report = played.report()
+        has_moved = played.session_row()["epoch"] > epoch
     problems = list(report.problems)
     if fault.away_s and not flow_s < fault.away_s:
         problems.append(f"no answer was acknowledged for {fault.away_s:.0f} s")
+    if fault.moves and not has_moved:
+        problems.append("no other actor has taken the session over")
     return Outcome(
         fault.name,
         report.answers_acknowledged,
@@ -102,23 +110,35 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="the faults that matter most")
     parser.add_argument("--participants", type=int, default=1_000)
     parser.add_argument("--only", nargs="*", default=[], help="faults whose name contains this")
+    parser.add_argument("--nodes", action="store_true", help="lose nodes, with actors on others")
     options = parser.parse_args()
     console = Console(soft_wrap=True)
     chosen = [
         fault
-        for fault in (SHORT if options.short else LONG)
+        for fault in (SHORT if options.short else NODES if options.nodes else LONG)
         if not options.only or any(word in fault.name for word in options.only)
     ]
     outcomes = []
+    if options.nodes:
+        os.environ["RAY_OVERRIDE_RESOURCES"] = _NO_ROOM_AT_HEAD
     with (
         tempfile.TemporaryDirectory(prefix="rq-chaos-") as folder,
         EmbeddedStack(Path(folder), 0, profile=Profile.CLUSTER) as stack,
+        ExitStack() as ends,
     ):
         from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
 
         deploy(stack.settings)
         site = LiveSite(stack, Path(folder))
+        if options.nodes:
+            from tests.chaos.nodes import OtherNodes  # noqa: PLC0415 - as above
+
+            del os.environ["RAY_OVERRIDE_RESOURCES"]
+            site.nodes = OtherNodes()
+            ends.callback(site.nodes.end)
         for fault in chosen:
+            if site.nodes is not None:
+                site.nodes.fill_up()
             outcomes.append(play(site, fault, options.participants))
             console.print(_line(outcomes[-1]), highlight=False)
     console.print(_table(outcomes))

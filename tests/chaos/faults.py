@@ -7,14 +7,19 @@ import signal
 import time
 from collections.abc import Callable
 from threading import Timer
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
 from engine import limits
 from tests.acceptance.rounds import Round, kill, replica_pids
 
+if TYPE_CHECKING:
+    from tests.chaos.nodes import OtherNodes
+
 _PAUSE_S, _LONG_PAUSE_S, _AWAY_S = 10.0, 60.0, 20.0
+#: Longer than Ray needs to take a silent node for dead.
+_NODE_FROZEN_S = 100.0
 #: By then no reading of an epoch is young any more: only the broker can tell who may acknowledge.
 _LEASE_IS_OVER_S = limits.LEASE_MS / 1000 + 1.0
 
@@ -28,6 +33,7 @@ class Fault(NamedTuple):
         flows_from_s: an answer counts as one that flows again if it was sent so long after the harm.
         away_s: for so long what was harmed stays away, and answers must flow meanwhile.
         mend: brings it back then.
+        moves: whether another actor must have taken the session over in the end.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Fault(NamedTuple):
     flows_from_s: float = 0.1
     away_s: float = 0.0
     mend: Callable[[Round], None] = lambda _played: None
+    moves: bool = False
 
 
 def _session_actor(played: Round) -> list[int]:
@@ -101,6 +108,23 @@ def _wake(pids: list[int]) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
+def _node(do: Callable[[OtherNodes, int], None]) -> Callable[[Round], None]:
+    """Harm the node on which the session's actor runs; there are always two to choose from."""
+
+    def harm(played: Round) -> None:
+        do(played.site.nodes, played.session_actor_pid())
+
+    return harm
+
+
+def _freeze(nodes: OtherNodes, pid: int) -> None:
+    Timer(_NODE_FROZEN_S, _wake, [nodes.freeze(pid)]).start()
+
+
+def _drain(played: Round) -> None:
+    played.site.nodes.drain(played.session_actor_node())
+
+
 def _all_at_once(played: Round) -> None:
     _killed(_session_actor, _notificator, _writer)(played)
     time.sleep(1)
@@ -136,4 +160,12 @@ LONG = (
     Fault("database paused 10 s", _paused(_database)),
     Fault("Valkey paused 10 s", _paused(_valkey)),
     Fault("actor, replica, writer, then broker, then database", _all_at_once),
+)
+
+#: With nodes beside the head, which has room for no SessionActor.
+NODES = (
+    Fault("nothing", lambda _played: None),
+    Fault("node drained", _drain, moves=True),
+    Fault("node killed", _node(lambda nodes, pid: nodes.kill(pid)), moves=True),
+    Fault("node frozen", _node(_freeze), moves=True),
 )
