@@ -22,11 +22,19 @@ from actors.postgres import LoneConnection
 from actors.publisher import RedisPublisher
 from actors.rabbitmq import BrokerLog, SessionPublisher
 from actors.session_host import SessionHost
-from actors.session_store import Place, Takeover, claim, fold, take_over
+from actors.session_store import (
+    Place,
+    Takeover,
+    claim,
+    digest_of_tables,
+    fold,
+    take_over,
+)
 from actors.settings import Settings
 from actors.sql import queries
 from engine import limits
 from engine.errors import Fenced, Unavailable
+from engine.recovery import state_digest
 from engine.wire import BatchAnswer, FaultReply, decode_batch, encode_pack
 
 log = logging.getLogger(__name__)
@@ -205,6 +213,7 @@ class SessionActor:
         # Whoever sees it finished reads its results from the tables, and must find them whole.
         try:
             await self._log.settle()
+            await self._reconcile()
         except Fenced as error:
             self._fail(error)
         await self._until_stored("note_finished")
@@ -213,6 +222,22 @@ class SessionActor:
         if self._host is not None:
             await self._host.close()
         self._leaving = True
+
+    async def _reconcile(self) -> None:
+        """Compare what is known here with the tables. They win: whoever differs leaves, and reads them."""
+        assert self._connection is not None
+        assert self._host is not None
+        state = self._host.state
+        while True:
+            try:
+                stored = await digest_of_tables(self._connection, state, self._host.epoch)
+            except Unavailable:
+                await asyncio.sleep(_TAKE_OVER_PAUSE_S)
+            else:
+                break
+        if stored != state_digest(state):
+            log.error("action=reconciliation_differs session=%s", state.session_id)
+            self._fail(RuntimeError("memory and tables differ"))
 
     async def _until_stored(self, query: str) -> None:
         assert self._connection is not None
