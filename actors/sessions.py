@@ -56,6 +56,7 @@ async def open_session(
             pin = Pin(f"{secrets.randbelow(10**limits.PIN_DIGITS):0{limits.PIN_DIGITS}}")
             row = (session_id, quiz_id, pin, body, partition)
             if await pool.fetchrow(queries["create_session"], *row):
+                await directory.forget_pin(pin)  # another session may have had it a moment ago
                 await _assign(pool, directory, session_id)
                 return OpenedSession(session_id, pin)
     except AWAY as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
+from actors.cache import Cache
 from actors.collector import collect_seldom
 from actors.directory import Directory
 from actors.postgres import create_pool
@@ -15,7 +16,8 @@ from engine.model import Mode
 from migrations import check_schema
 from serve_app.auth import Tokens
 from serve_app.batcher import Gateway
-from serve_app.rate import KeyedBuckets, Rate
+from serve_app.rate import Rate
+from serve_app.shared_rate import SharedRate
 
 #: Connections of one replica to the database: look-ups and reads only, never one per answer.
 _POOL_SIZE = 8
@@ -31,10 +33,11 @@ class Replica:
         self.pool = pool
         self.tokens = Tokens(settings.secret)
         self.reads = ReadReplicas(pool, settings.database_url, settings.replicas)
-        self.directory = Directory(pool, settings.ray_namespace)
+        self.cache = Cache(settings.redis_url)
+        self.directory = Directory(pool, settings.ray_namespace, self.cache)
         self.gateway = Gateway(self.directory)
         #: Joins by session: a flood of them must not drown the session, nor its neighbours.
-        self.joins = KeyedBuckets(_JOIN_RATE, limits.SESSIONS_LIVE_MAX)
+        self.joins = SharedRate(self.cache, "joins", _JOIN_RATE, limits.SESSIONS_LIVE_MAX)
         self._modes: dict[SessionId, Mode] = {}
 
     @classmethod
@@ -63,4 +66,5 @@ class Replica:
     async def close(self) -> None:
         """Give the connections back."""
         await self.reads.close()
+        await self.cache.close()
         await self.pool.close()
