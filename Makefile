@@ -39,6 +39,7 @@ bench: .venv/runtime.stamp system
 
 chaos: .venv/dev.stamp system
 	$(PY) -m tests.chaos
+	$(PY) -m tests.chaos --network
 	$(PY) -m tests.chaos --nodes
 
 soak: .venv/dev.stamp system

@@ -11,6 +11,7 @@ from serve_app.auth import Tokens
 from serve_app.embedded.stack import EmbeddedStack
 
 if TYPE_CHECKING:
+    from tests.chaos.network import Wires
     from tests.chaos.nodes import OtherNodes
 
 
@@ -24,6 +25,8 @@ class LiveSite:
         self.operator_token = Tokens(stack.settings.secret).operator()
         #: Nodes of Ray beside the head's, where there are any.
         self.nodes: OtherNodes | None = None
+        #: Ways to the servers that can be cut, where they are used.
+        self.wires: Wires | None = None
 
     @property
     def ws_url(self) -> str:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +20,8 @@ from engine.model import QuestionKind
 from engine.testing.factories import make_question, make_quiz
 from serve_app.embedded.stack import EmbeddedStack, Profile
 from tests.acceptance.rounds import Round
-from tests.chaos.faults import LONG, NODES, SHORT, Fault
+from tests.chaos.faults import LONG, NETWORK, NODES, SHORT, Fault
+from tests.chaos.network import POSTGRES_SOCKET, Wires
 from tests.site import LiveSite
 
 #: Long enough for every fault to heal within the question that it hits.
@@ -111,11 +113,12 @@ def main() -> None:
     parser.add_argument("--participants", type=int, default=1_000)
     parser.add_argument("--only", nargs="*", default=[], help="faults whose name contains this")
     parser.add_argument("--nodes", action="store_true", help="lose nodes, with actors on others")
+    parser.add_argument("--network", action="store_true", help="cut the wires to the servers")
     options = parser.parse_args()
     console = Console(soft_wrap=True)
     chosen = [
         fault
-        for fault in (SHORT if options.short else NODES if options.nodes else LONG)
+        for fault in _faults(options)
         if not options.only or any(word in fault.name for word in options.only)
     ]
     outcomes = []
@@ -123,13 +126,28 @@ def main() -> None:
         os.environ["RAY_OVERRIDE_RESOURCES"] = _NO_ROOM_AT_HEAD
     with (
         tempfile.TemporaryDirectory(prefix="rq-chaos-") as folder,
-        EmbeddedStack(Path(folder), 0, profile=Profile.CLUSTER) as stack,
         ExitStack() as ends,
     ):
+        wires = None
+        if options.network:
+            (wires_folder := Path(folder) / "wires").mkdir()
+            wires = Wires(wires_folder)
+            ends.callback(wires.end)
+        stack = EmbeddedStack(
+            Path(folder), 0, settings=wires and wires.settings, profile=Profile.CLUSTER
+        )
+        if wires is not None:
+            wires.lead_to(
+                database=lambda: f"{stack.postgres.sockets}/{POSTGRES_SOCKET}",
+                valkey=lambda: urlsplit(stack.valkey.url).path,
+                broker=lambda: urlsplit(stack.rabbitmq.url).port,
+            )
+        ends.enter_context(stack)
         from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
 
         deploy(stack.settings)
         site = LiveSite(stack, Path(folder))
+        site.wires = wires
         if options.nodes:
             from tests.chaos.nodes import OtherNodes  # noqa: PLC0415 - as above
 
@@ -144,6 +162,14 @@ def main() -> None:
     console.print(_table(outcomes))
     if any(outcome.problems for outcome in outcomes):
         sys.exit(1)
+
+
+def _faults(options: argparse.Namespace) -> tuple[Fault, ...]:
+    if options.short:
+        return SHORT
+    if options.nodes:
+        return NODES
+    return NETWORK if options.network else LONG
 
 
 def _line(outcome: Outcome) -> str:

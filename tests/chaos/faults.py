@@ -17,7 +17,7 @@ from tests.acceptance.rounds import Round, kill, replica_pids
 if TYPE_CHECKING:
     from tests.chaos.nodes import OtherNodes
 
-_PAUSE_S, _LONG_PAUSE_S, _AWAY_S = 10.0, 60.0, 20.0
+_PAUSE_S, _LONG_PAUSE_S, _CUT_S, _AWAY_S = 10.0, 60.0, 10.0, 20.0
 #: Longer than Ray needs to take a silent node for dead.
 _NODE_FROZEN_S = 100.0
 #: By then no reading of an epoch is young any more: only the broker can tell who may acknowledge.
@@ -125,6 +125,21 @@ def _drain(played: Round) -> None:
     played.site.nodes.drain(played.session_actor_node())
 
 
+def _scaled(replicas: int) -> Callable[[Round], None]:
+    def harm(played: Round) -> None:
+        from ray import serve  # noqa: PLC0415 - only once the stack has set its environment
+
+        from serve_app.deploy import targets  # noqa: PLC0415
+
+        changes = {"notificator_replicas": replicas}
+        serve.run_many(
+            targets(played.site.stack.settings.model_copy(update=changes)),
+            wait_for_applications_running=False,
+        )
+
+    return harm
+
+
 def _all_at_once(played: Round) -> None:
     _killed(_session_actor, _notificator, _writer)(played)
     time.sleep(1)
@@ -151,6 +166,8 @@ LONG = (
     *SHORT,
     Fault("broker killed", _killed_and_started(_broker, "rabbitmq")),
     Fault("Notificator killed", _killed(_notificator)),
+    Fault("Notificator added", _scaled(2)),
+    Fault("Notificator removed", _scaled(1)),
     Fault("Valkey killed", _killed_and_started(_valkey, "valkey")),
     Fault("SessionActor paused 10 s", _paused(_session_actor)),
     Fault("SessionActor paused 60 s", _paused(_session_actor, _LONG_PAUSE_S)),
@@ -168,4 +185,42 @@ NODES = (
     Fault("node drained", _drain, moves=True),
     Fault("node killed", _node(lambda nodes, pid: nodes.kill(pid)), moves=True),
     Fault("node frozen", _node(_freeze), moves=True),
+)
+
+
+def _cut(*names: str) -> Callable[[Round], None]:
+    return lambda played: played.site.wires.cut(*names)
+
+
+def _cut_for_a_while(*names: str) -> Callable[[Round], None]:
+    def harm(played: Round) -> None:
+        played.site.wires.cut(*names)
+        Timer(_CUT_S, played.site.wires.mend).start()
+
+    return harm
+
+
+def _cut_actor_off(played: Round) -> None:
+    pid = played.session_actor_pid()
+    played.site.wires.cut("database", "broker", "valkey", pids={pid})
+    Timer(_CUT_S, played.site.wires.mend).start()
+
+
+def _mend(played: Round) -> None:
+    played.site.wires.mend()
+
+
+#: With wires to the servers that can be cut.
+NETWORK = (
+    Fault("nothing", lambda _played: None),
+    Fault(
+        "database cut off 20 s",
+        _cut("database"),
+        flows_from_s=_LEASE_IS_OVER_S,
+        away_s=_AWAY_S,
+        mend=_mend,
+    ),
+    Fault("Valkey cut off 20 s", _cut("valkey"), away_s=_AWAY_S, mend=_mend),
+    Fault("broker cut off 10 s", _cut_for_a_while("broker")),
+    Fault("SessionActor cut off from all 10 s", _cut_actor_off),
 )
