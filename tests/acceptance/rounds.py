@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -113,11 +114,12 @@ class Round:
 def replica_pids(application: str) -> list[int]:
     """Process ids of an application's Serve replicas, of this test process's own Ray."""
     mark = f"ray::ServeReplica:{application}:"
-    return [
-        process.pid
-        for process in psutil.Process().children(recursive=True)
-        if process.cmdline()[:1] and process.cmdline()[0].startswith(mark)
-    ]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "".join(process.cmdline()[:1]).startswith(mark):
+                found.append(process.pid)
+    return found
 
 
 def kill(pid: int) -> None:
