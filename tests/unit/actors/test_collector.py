@@ -10,6 +10,7 @@ from actors.collector import collect_seldom
 
 @pytest.fixture(autouse=True)
 def restore():
+    collect_seldom.cache_clear()
     before = gc.get_threshold()
     yield
     gc.unfreeze()
