@@ -10,7 +10,8 @@ import asyncpg
 import ray
 from ray.actor import ActorHandle
 
-from actors.postgres import AWAY
+from actors.postgres import AWAY, Database
+from actors.shards import Shards
 from actors.sql import queries
 from actors.supervisor import supervisor
 from engine import limits
@@ -36,22 +37,28 @@ class SessionInfo(NamedTuple):
 
 
 class Directory:
-    """Looks sessions up in PostgreSQL and their actors in Ray; holds handles until one fails."""
+    """Looks sessions up in PostgreSQL and their actors in Ray; holds handles until one fails.
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], namespace: str) -> None:
-        self._pool = pool
+    Args:
+        shards: connections to the primaries.
+        namespace: Ray's, where the actors are.
+    """
+
+    def __init__(self, shards: Shards[Database], namespace: str) -> None:
+        self.shards = shards
         self._namespace = namespace
         self._handles: dict[SessionId, ActorHandle[Any]] = {}
         self._finding: dict[SessionId, asyncio.Task[ActorHandle[Any]]] = {}
 
     async def by_pin(self, pin: Pin) -> SessionInfo:
-        """The live session of a PIN.
+        """The live session of a PIN; of one on another primary than the catalogue, without its actor.
 
         Raises:
             NotFound: there is none.
             Unavailable: the database is away.
         """
-        return await self._info("session_by_pin", pin, f"pin: no live session has {pin}")
+        missing = f"pin: no live session has {pin}"
+        return await self._info(self.shards.catalogue, "session_by_pin", pin, missing)
 
     async def by_id(self, session_id: SessionId) -> SessionInfo:
         """A session, live or over.
@@ -59,19 +66,19 @@ class Directory:
         Raises:
             NotFound, Unavailable: as above.
         """
-        return await self._info(
-            "session_by_id", session_id, f"session: {session_id} does not exist"
-        )
+        missing = f"session: {session_id} does not exist"
+        return await self._info(self.shards.of(session_id), "session_by_id", session_id, missing)
 
-    async def _info(self, query: str, key: str, missing: str) -> SessionInfo:
+    async def _info(self, database: Database, query: str, key: str, missing: str) -> SessionInfo:
         try:
-            row = await self._pool.fetchrow(queries[query], key)
+            rows = await database.fetch(queries[query], key)
         except AWAY as error:
             raise Unavailable(f"the database is away: {error!r}") from error
         except asyncpg.DataError:
             raise NotFound(missing) from None
-        if row is None:
+        if not rows:
             raise NotFound(missing)
+        row = rows[0]
         return SessionInfo(
             SessionId(str(row["session_id"])),
             Pin(row["pin"]),

@@ -1,23 +1,22 @@
-"""What every replica of a service holds: settings, tokens, database pool, gateway, metrics."""
+"""What every replica of a service holds: settings, tokens, database pools, gateway, metrics."""
 
 from __future__ import annotations
 
-import asyncpg
-
 from actors.collector import collect_seldom
 from actors.directory import Directory
-from actors.postgres import create_pool
+from actors.postgres import Pool, create_pool
 from actors.read_replicas import ReadReplicas
 from actors.settings import Settings
+from actors.shards import Shards
 from engine import limits
 from engine.ids import SessionId
 from engine.model import Mode
-from migrations import check_schema
+from migrations import check_schemas
 from serve_app.auth import Tokens
 from serve_app.batcher import Gateway
 from serve_app.rate import KeyedBuckets, Rate
 
-#: Connections of one replica to the database: look-ups and reads only, never one per answer.
+#: Connections of one replica to each primary: look-ups and reads only, never one per answer.
 _POOL_SIZE = 8
 _MODES_REMEMBERED_MAX = 10_000
 _JOIN_RATE = Rate(limits.JOINS_PER_S_MAX, limits.JOINS_BURST_MAX)
@@ -26,12 +25,14 @@ _JOIN_RATE = Rate(limits.JOINS_PER_S_MAX, limits.JOINS_BURST_MAX)
 class Replica:
     """The parts that services share; made once per process."""
 
-    def __init__(self, settings: Settings, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, settings: Settings, shards: Shards[Pool]) -> None:
         self.settings = settings
-        self.pool = pool
+        self.shards = shards
+        #: Of the catalogue, the only primary where there is one.
+        self.pool = shards.catalogue
         self.tokens = Tokens(settings.secret)
-        self.reads = ReadReplicas(pool, settings.database_url, settings.replicas)
-        self.directory = Directory(pool, settings.ray_namespace)
+        self.reads = ReadReplicas(self.pool, settings.database_url, settings.replicas)
+        self.directory = Directory(shards, settings.ray_namespace)
         self.gateway = Gateway(self.directory)
         #: Joins by session: a flood of them must not drown the session, nor its neighbours.
         self.joins = KeyedBuckets(_JOIN_RATE, limits.SESSIONS_LIVE_MAX)
@@ -39,16 +40,16 @@ class Replica:
 
     @classmethod
     async def create(cls) -> Replica:
-        """Read the environment, check the schema, open the pool.
+        """Read the environment, check the schema, open the pools.
 
         Raises:
             SettingsError, SchemaMismatch: the service must not start.
         """
         settings = Settings.from_env()
-        await check_schema(settings.database_url)
-        pool = await create_pool(settings.database_url, _POOL_SIZE)
+        await check_schemas(settings.primaries)
+        pools = [await create_pool(url, _POOL_SIZE) for url in settings.primaries]
         collect_seldom()
-        return cls(settings, pool)
+        return cls(settings, Shards(pools))
 
     async def mode_of(self, session_id: SessionId) -> Mode:
         """Whether a session is live or self-paced; looked up once, it never changes."""
@@ -63,4 +64,5 @@ class Replica:
     async def close(self) -> None:
         """Give the connections back."""
         await self.reads.close()
-        await self.pool.close()
+        for pool in self.shards.databases:
+            await pool.close()
