@@ -7,9 +7,11 @@ import logging
 from typing import Any, NamedTuple
 
 import asyncpg
+import msgspec
 import ray
 from ray.actor import ActorHandle
 
+from actors.cache import Cache
 from actors.postgres import AWAY, Database
 from actors.shards import Shards
 from actors.sql import queries
@@ -36,29 +38,56 @@ class SessionInfo(NamedTuple):
     ended: bool
 
 
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(SessionInfo)
+
+
+def _pin_key(pin: Pin) -> str:
+    return f"rayquiz:pin:{pin}"
+
+
 class Directory:
-    """Looks sessions up in PostgreSQL and their actors in Ray; holds handles until one fails.
+    """Looks sessions up in Redis and PostgreSQL, their actors in Ray; holds handles until one fails.
 
     Args:
         shards: connections to the primaries.
         namespace: Ray's, where the actors are.
+        cache: Redis.
     """
 
-    def __init__(self, shards: Shards[Database], namespace: str) -> None:
+    def __init__(self, shards: Shards[Database], namespace: str, cache: Cache) -> None:
         self.shards = shards
         self._namespace = namespace
+        self._cache = cache
         self._handles: dict[SessionId, ActorHandle[Any]] = {}
         self._finding: dict[SessionId, asyncio.Task[ActorHandle[Any]]] = {}
 
     async def by_pin(self, pin: Pin) -> SessionInfo:
-        """The live session of a PIN; of one on another primary than the catalogue, without its actor.
+        """The live session of a PIN, as it was ``SESSION_INFO_TTL_MS`` ago at most.
+
+        Its actor knows better: it is looked up anew by :meth:`handle`, which refuses what is over.
+        What is told of a session on another primary than the catalogue does not name its actor.
 
         Raises:
             NotFound: there is none.
-            Unavailable: the database is away.
+            Unavailable: the database is away, and Redis does not know it.
         """
-        missing = f"pin: no live session has {pin}"
-        return await self._info(self.shards.catalogue, "session_by_pin", pin, missing)
+        missing = f"pin: no live session has {pin[: 2 * limits.PIN_DIGITS]}"
+        if not (len(pin) == limits.PIN_DIGITS and pin.isdecimal() and pin.isascii()):
+            raise NotFound(missing)
+
+        async def fill() -> bytes:
+            catalogue = self.shards.catalogue
+            return _encoder.encode(await self._info(catalogue, "session_by_pin", pin, missing))
+
+        key = _pin_key(pin)
+        return _decoder.decode(
+            await self._cache.read_through(key, limits.SESSION_INFO_TTL_MS, fill)
+        )
+
+    async def forget_pin(self, pin: Pin) -> None:
+        """A PIN belongs to another session from now on."""
+        await self._cache.forget(_pin_key(pin))
 
     async def by_id(self, session_id: SessionId) -> SessionInfo:
         """A session, live or over.

@@ -4,8 +4,9 @@ Between the raise of the epoch and the fold of the tables stands what the broker
 
 1. Whoever may still live must have lost its lease before anything behind the barrier is judged:
    then nothing behind it was acknowledged. An earlier actor that is known to be dead needs no wait.
-2. The barrier goes through the session's own queue; once a writer has stored it, everything that
-   was confirmed before it is in the tables.
+2. The barrier goes through the session's own queue, over a connection that has the session's
+   mailbox: no earlier one publishes any more. Once a writer has stored it, everything that was
+   confirmed before it is in the tables.
 """
 
 from __future__ import annotations

@@ -38,7 +38,11 @@ class CheckpointLog(Protocol):
         """
 
     async def settle(self) -> None:
-        """Return when everything that was appended before is in the tables, where all can read it."""
+        """Return when everything that was appended before is in the tables, where all can read it.
+
+        Raises:
+            Fenced: a higher epoch exists.
+        """
 
     async def close(self) -> None:
         """Give back what the log holds open."""

@@ -120,6 +120,9 @@ class LoneConnection:
             except AWAY as error:
                 self._drop()
                 raise Unavailable(f"the database is away: {error!r}") from error
+            except asyncio.CancelledError:
+                self._drop()  # busy, for as long as the server likes
+                raise
 
     def _drop(self) -> None:
         if self._connection is not None:

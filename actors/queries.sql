@@ -133,7 +133,7 @@ WHERE s.session_id = $1;
 -- How many live, by the primary that has them.
 SELECT shard, count(*) AS live FROM sessions WHERE ended_at IS NULL GROUP BY shard;
 
--- ===== several primaries (docs/adr/0014-sharding.md) =====
+-- ===== several primaries (docs/adr/0016-sharding.md) =====
 
 -- name: create_session_on_shard
 -- A session beside the catalogue, with a copy of the quiz version that it pins; no row when another

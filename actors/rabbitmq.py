@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
+from aio_pika.abc import (
+    AbstractChannel,
+    AbstractConnection,
+    AbstractIncomingMessage,
+    AbstractQueue,
+)
 from aio_pika.exceptions import AMQPException
+from aiormq.exceptions import ChannelLockedResource
 
-from actors.lease import EpochLease
+from actors.lease import EpochLease, check_epoch
 from actors.log_message import (
     LOG_VERSION,
     BarrierMessage,
@@ -28,7 +34,7 @@ from actors.ports import Record
 from actors.postgres import LoneConnection
 from actors.sql import queries
 from engine import limits
-from engine.errors import Unavailable
+from engine.errors import Fenced, Unavailable
 from engine.ids import Epoch, SessionId
 
 log = logging.getLogger(__name__)
@@ -46,6 +52,11 @@ _AWAY_PAUSE_S = 0.2
 
 #: What a broker that is away, starting or closing looks like; the outcome is then unknown.
 BROKER_AWAY: Final = (OSError, TimeoutError, AMQPException, RuntimeError)
+
+
+def mailbox_name(session_id: SessionId) -> str:
+    """The exclusive queue of whoever runs a session."""
+    return f"rayquiz.session.{session_id}"
 
 
 def queue_name(partition: int) -> str:
@@ -97,22 +108,28 @@ async def declare_partition(channel: AbstractChannel, partition: int) -> Abstrac
 
 
 class Publisher:
-    """Publishes to one partition and waits for the broker's word. Connects at need."""
+    """Publishes to one partition and waits for the broker's word. Connects at need.
+
+    Attributes:
+        connection_no: the connection in use, counted from 1; the last one while there is none.
+    """
 
     def __init__(self, url: str, partition: int) -> None:
+        self.connection_no = 0
         self._url = url
         self._partition = partition
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._opening = asyncio.Lock()
 
-    async def publish(self, message: LogMessage) -> None:
-        """Return when the broker has the message on disk.
+    async def publish(self, message: LogMessage) -> int:
+        """Return when the broker has the message on disk: over which connection it was confirmed.
 
         Raises:
             Unavailable: whether it has is unknown; publish the same again.
         """
         channel = await self._open()
+        connection_no = self.connection_no
         body = aio_pika.Message(
             encode_log_message(message), delivery_mode=aio_pika.DeliveryMode.PERSISTENT
         )
@@ -124,21 +141,29 @@ class Publisher:
         except BROKER_AWAY as error:
             await self._drop()
             raise Unavailable(f"the broker did not confirm: {error!r}") from error
+        return connection_no
 
     async def _open(self) -> AbstractChannel:
         async with self._opening:
-            if self._channel is None:
+            if self._channel is None or self._channel.is_closed:
+                await self._drop()
                 connection = await connect(self._url)
                 try:
-                    channel = await connection.channel(
-                        publisher_confirms=True, on_return_raises=True
-                    )
-                    await declare_partition(channel, self._partition)
+                    channel = await self._prepare(connection)
                 except BROKER_AWAY as error:
                     await _close(connection)
                     raise Unavailable(f"the broker is away: {error!r}") from error
+                except BaseException:
+                    await _close(connection)
+                    raise
+                self.connection_no += 1
                 self._connection, self._channel = connection, channel
             return self._channel
+
+    async def _prepare(self, connection: AbstractConnection) -> AbstractChannel:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        await declare_partition(channel, self._partition)
+        return channel
 
     async def _drop(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None
@@ -156,16 +181,88 @@ async def _close(connection: AbstractConnection) -> None:
             await connection.close()
 
 
-class BrokerLog:
-    """:class:`actors.ports.CheckpointLog` over a partition's queue: durable when confirmed.
+class SessionPublisher(Publisher):
+    """The only publisher of its session, for as long as its connection lives.
 
-    The broker fences nobody, so a confirm alone says nothing about who may acknowledge: that takes
-    a reading of the epoch in PostgreSQL that is young enough (:class:`actors.lease.EpochLease`).
+    The session's mailbox is an exclusive queue: the broker lets one connection have it, and takes
+    it away when it has ended that connection and all that came over it. Whoever finds it taken
+    leaves its epoch in it, so that an owner that lives leaves, and comes again; one that is frozen
+    or cut off loses its connection for want of heartbeats.
+
+    Attributes:
+        on_overtaken: called when another actor has the session.
     """
 
     def __init__(
         self,
-        publisher: Publisher,
+        url: str,
+        partition: int,
+        session_id: SessionId,
+        epoch: Epoch,
+        on_overtaken: Callable[[Fenced], None],
+    ) -> None:
+        super().__init__(url, partition)
+        self._session_id = session_id
+        self._epoch = epoch
+        self.on_overtaken = on_overtaken
+
+    async def reach(self) -> None:
+        """Return when there is a connection that has the session, as far as is known here.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        await self._open()
+
+    async def check(self) -> int:
+        """Return which connection has had the session just now, as the broker says.
+
+        Raises:
+            Unavailable: none has, or nobody knows.
+        """
+        channel = await self._open()
+        connection_no = self.connection_no
+        try:
+            async with asyncio.timeout(_CONFIRM_S_MAX):
+                await channel.declare_queue(mailbox_name(self._session_id), passive=True)
+        except BROKER_AWAY as error:
+            await self._drop()
+            raise Unavailable(f"the broker did not answer: {error!r}") from error
+        return connection_no
+
+    async def _prepare(self, connection: AbstractConnection) -> AbstractChannel:
+        channel = await super()._prepare(connection)
+        try:
+            mailbox = await channel.declare_queue(mailbox_name(self._session_id), exclusive=True)
+        except ChannelLockedResource:
+            log.info("action=mailbox_taken session=%s epoch=%d", self._session_id, self._epoch)
+            # The broker has ended the channel with its refusal.
+            another = await connection.channel()
+            await another.default_exchange.publish(
+                aio_pika.Message(str(self._epoch).encode()),
+                mailbox_name(self._session_id),
+                mandatory=False,
+                timeout=_CONFIRM_S_MAX,
+            )
+            raise Unavailable("an earlier actor of the session has its mailbox yet") from None
+        await mailbox.consume(self._read, no_ack=True)
+        return channel
+
+    async def _read(self, incoming: AbstractIncomingMessage) -> None:
+        epoch = int(incoming.body)
+        if epoch > self._epoch:
+            self.on_overtaken(Fenced(f"session {self._session_id}: epoch {epoch} has begun"))
+
+
+class BrokerLog:
+    """:class:`actors.ports.CheckpointLog` over a partition's queue: durable when confirmed.
+
+    A confirm says nothing yet about who may acknowledge: :class:`actors.lease.EpochLease` does.
+    """
+
+    def __init__(
+        self,
+        publisher: SessionPublisher,
         connection: LoneConnection,
         session_id: SessionId,
         epoch: Epoch,
@@ -174,20 +271,18 @@ class BrokerLog:
         self._connection = connection
         self._session_id = session_id
         self._epoch = epoch
-        self._lease = EpochLease(connection, session_id, epoch)
+        self._lease = EpochLease(connection, session_id, epoch, publisher)
         self._barrier_number = 0
 
     async def append(self, records: Sequence[Record]) -> None:
         """See :meth:`actors.ports.CheckpointLog.append`; one message for all records."""
         batch = batch_of(self._session_id, self._epoch, records)
-        await self._publisher.publish(batch)
+        connection_no = await _publish_own(self._publisher, self._connection, batch)
         # Confirmed, so it need not be sent again; but acknowledged it may be only by an actor that
-        # still is the session's own. What opens or closes a question changes what others may say,
-        # and is rare: for it only a reading counts that was begun after the confirm.
-        still_own = self._lease.renew if batch.events else self._lease.hold
+        # still is the session's own.
         while True:
             try:
-                await still_own()
+                await self._lease.vouch(connection_no, anew=bool(batch.events))
             except Unavailable as error:
                 log.warning("action=lease_waits session=%s reason=%s", self._session_id, error)
                 await asyncio.sleep(_AWAY_PAUSE_S)
@@ -221,14 +316,17 @@ async def pass_barrier(
 ) -> None:
     """Return when everything of the session that was confirmed before is in the tables.
 
-    A barrier that is lost with a writer is sent again; brokers and databases that are away are
-    waited for.
+    A barrier that is lost with a writer is sent again; brokers and databases that are away, and
+    earlier actors that have the session's mailbox, are waited for.
+
+    Raises:
+        Fenced: another actor has taken the session over.
     """
     barrier = BarrierMessage(LOG_VERSION, session_id, epoch, number)
     loop = asyncio.get_running_loop()
     while True:
         try:
-            await publisher.publish(barrier)
+            await _publish_own(publisher, connection, barrier)
             again_at = loop.time() + _BARRIER_AGAIN_S
             while loop.time() < again_at:
                 row = await _stored_barrier(connection, session_id)
@@ -239,6 +337,19 @@ async def pass_barrier(
         except Unavailable as error:
             log.warning("action=barrier_waits session=%s reason=%s", session_id, error)
             await asyncio.sleep(_AWAY_PAUSE_S)
+
+
+async def _publish_own(
+    publisher: Publisher, connection: LoneConnection, message: LogMessage
+) -> int:
+    """Publish as :meth:`Publisher.publish`; Fenced when it fails because of a later actor."""
+    try:
+        return await publisher.publish(message)
+    except Unavailable:
+        # It may be a later one that has the mailbox: it would not be given back for a while.
+        with suppress(Unavailable):
+            await check_epoch(connection, SessionId(message.session_id), Epoch(message.epoch))
+        raise
 
 
 async def _stored_barrier(connection: LoneConnection, session_id: SessionId) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 What a replica lacks is told by positions in the primary's write-ahead log: one that has replayed
 the position which the primary was at a second ago shows everything that was committed until then.
 So the lag is counted by this process's clock alone, and an idle primary leaves nothing to wait for
-(docs/adr/0013-reads-from-replicas.md).
+(docs/adr/0014-reads-from-replicas.md).
 """
 
 from __future__ import annotations

@@ -20,9 +20,16 @@ from actors.handover import settle_earlier
 from actors.ports import CheckpointLog
 from actors.postgres import LoneConnection
 from actors.publisher import RedisPublisher
-from actors.rabbitmq import BrokerLog, Publisher
+from actors.rabbitmq import BrokerLog, SessionPublisher
 from actors.session_host import SessionHost
-from actors.session_store import Place, Takeover, claim, fold, take_over
+from actors.session_store import (
+    Place,
+    Takeover,
+    claim,
+    digest_of_tables,
+    fold,
+    take_over,
+)
 from actors.settings import Settings
 from actors.shards import Shards, tell_ends
 from actors.sql import queries
@@ -30,6 +37,7 @@ from actors.tasks import cancel
 from engine import limits
 from engine.errors import Fenced, Unavailable
 from engine.ids import SessionId
+from engine.recovery import state_digest
 from engine.wire import BatchAnswer, FaultReply, decode_batch, encode_pack
 
 log = logging.getLogger(__name__)
@@ -51,7 +59,7 @@ class SessionActor:
         #: To the primary of the session, once that is known.
         self._connection: LoneConnection | None = None
         self._session_id: SessionId | None = None
-        self._publisher: Publisher | None = None
+        self._publisher: SessionPublisher | None = None
         self._log: CheckpointLog | None = None
         self._looking = asyncio.Lock()
         #: The look that a replica's call has started, shared by all that come meanwhile.
@@ -73,7 +81,12 @@ class SessionActor:
         ``leaving`` is 1 when the session is over and its PIN free: then the supervisor ends the
         actor for good, which an actor that Ray restarts cannot do by itself.
         """
-        statistics: dict[str, int | str] = {"pid": os.getpid(), "leaving": int(self._leaving)}
+        node, pid = _here()
+        statistics: dict[str, int | str] = {
+            "node": node,
+            "pid": pid,
+            "leaving": int(self._leaving),
+        }
         if self._host is not None:
             statistics |= self._host.statistics()
         return statistics
@@ -198,7 +211,13 @@ class SessionActor:
         claimed = await claim(connection, self._name)
         if claimed is None:
             return None
-        publisher = Publisher(self._settings.rabbitmq_url, claimed.partition)
+        publisher = SessionPublisher(
+            self._settings.rabbitmq_url,
+            claimed.partition,
+            claimed.session_id,
+            claimed.epoch,
+            self._fail,
+        )
         try:
             await settle_earlier(connection, publisher, claimed, _here())
             found = await fold(connection, claimed)
@@ -230,7 +249,11 @@ class SessionActor:
         assert self._connection is not None
         assert self._log is not None
         # Whoever sees it finished reads its results from the tables, and must find them whole.
-        await self._log.settle()
+        try:
+            await self._log.settle()
+            await self._reconcile()
+        except Fenced as error:
+            self._fail(error)
         await self._until_stored("note_finished")
         await self._tell_catalogue()
         await asyncio.sleep(self._settings.linger_ms / 1000)
@@ -258,6 +281,22 @@ class SessionActor:
         except Unavailable as error:
             log.warning("action=catalogue_untold actor=%s reason=%s", self._name, error)
         await self._close_others()
+
+    async def _reconcile(self) -> None:
+        """Compare what is known here with the tables. They win: whoever differs leaves, and reads them."""
+        assert self._connection is not None
+        assert self._host is not None
+        state = self._host.state
+        while True:
+            try:
+                stored = await digest_of_tables(self._connection, state, self._host.epoch)
+            except Unavailable:
+                await asyncio.sleep(_TAKE_OVER_PAUSE_S)
+            else:
+                break
+        if stored != state_digest(state):
+            log.error("action=reconciliation_differs session=%s", state.session_id)
+            self._fail(RuntimeError("memory and tables differ"))
 
     async def _until_stored(self, query: str) -> None:
         assert self._connection is not None

@@ -27,6 +27,7 @@ from engine.session import (
     Decision,
     Done,
     Pending,
+    SessionState,
     decide,
     decide_answer,
     evolve,
@@ -131,6 +132,11 @@ class SessionHost:
     def epoch(self) -> Epoch:
         """The epoch in which this host acts."""
         return self._epoch
+
+    @property
+    def state(self) -> SessionState:
+        """What the session has come to, as far as it is durable."""
+        return self._state
 
     # --- what replicas ask ------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from engine.errors import Fenced
 from engine.events import AnswerAccepted, Joined, decode_phase_event
 from engine.ids import Epoch, OpeningNo, ParticipantId, QuestionIndex, SessionId
 from engine.model import Quiz, SessionSettings
-from engine.recovery import restore
+from engine.recovery import restore, state_digest
 from engine.session import SessionState
 
 _quiz_decoder = msgspec.json.Decoder(Quiz)
@@ -93,6 +93,16 @@ async def fold(connection: LoneConnection, claimed: Claim) -> Takeover:
     )
     last_event = events[-1]["seq"] if events else 0
     return Takeover(state, claimed.epoch, max(last_join, last_answer, last_event) + 1)
+
+
+async def digest_of_tables(connection: LoneConnection, state: SessionState, epoch: Epoch) -> str:
+    """The fingerprint (:func:`engine.recovery.state_digest`) of what is stored of a state's session.
+
+    Raises:
+        Fenced, Unavailable: as :func:`fold`.
+    """
+    claimed = Claim(state.session_id, epoch, 0, state.quiz, state.settings, None)
+    return state_digest((await fold(connection, claimed)).state)
 
 
 async def take_over(connection: LoneConnection, actor_name: str) -> Takeover | None:

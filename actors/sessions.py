@@ -90,6 +90,7 @@ async def _open_on(
         if shard and not await _create_on_shard(directory, row, quiz):
             continue
         if await catalogue.fetch(queries["create_session"], *row):
+            await directory.forget_pin(pin)  # another session may have had it a moment ago
             await _assign(directory, session_id)
             return OpenedSession(session_id, pin)
         if shard:

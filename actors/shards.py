@@ -2,7 +2,7 @@
 
 The first primary is the catalogue: the library, and an entry for every session, which holds its PIN.
 A session's own row and its log are on one primary, its shard, from the beginning to the end. The
-session's id says which, so nothing has to be looked up (docs/adr/0014-sharding.md).
+session's id says which, so nothing has to be looked up (docs/adr/0016-sharding.md).
 """
 
 from __future__ import annotations

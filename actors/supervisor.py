@@ -1,4 +1,4 @@
-"""One per node: keeps SessionActors warm, gives them to sessions, ends the done, wakes the stuck.
+"""Keeps SessionActors warm, gives them to sessions, ends the done, wakes the stuck, moves them.
 
 A session belongs to the actor that its row names, and the row changes by compare-and-set only; so
 two supervisors, or one that was restarted in the middle, cannot give a session to two actors.
@@ -19,6 +19,7 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.checkpoint_writer import CheckpointWriter
+from actors.nodes import Nodes
 from actors.postgres import Database, LoneConnection
 from actors.session_actor import SessionActor
 from actors.settings import Settings
@@ -73,6 +74,9 @@ class Supervisor:
         #: Pings in a row that a busy actor has let pass, from its first answer on: one that has not
         #: answered yet is still starting.
         self._silences: dict[str, int] = {}
+        self._nodes = Nodes()
+        #: Nodes that will go, once what runs there can run elsewhere.
+        self._leaving: set[str] = set()
         #: Held while a row gets an actor, and while actors and rows are compared.
         self._rows_lock = asyncio.Lock()
         urls = self._settings.primaries
@@ -134,6 +138,7 @@ class Supervisor:
                     await self._adopt()
                     self._start_writers()
                     adopted = True
+                await self._look_at_nodes()
                 while len(self._warm) < self._settings.warm_pool_size and self._has_room():
                     self._warm.append(self._create())
                 await asyncio.gather(*(self._examine(*busy) for busy in list(self._busy.items())))
@@ -143,6 +148,25 @@ class Supervisor:
             except Exception:  # whatever it was, sessions must be watched
                 log.exception("action=watch_failed")
             await asyncio.sleep(_WATCH_INTERVAL_S)
+
+    async def _look_at_nodes(self) -> None:
+        """Note which nodes will go; end blank actors there, so that no session gets one."""
+        leaving = await asyncio.to_thread(self._nodes.leaving)
+        if leaving and not await asyncio.to_thread(
+            self._nodes.have_room, SESSION_ACTOR_CPUS, SESSION_ACTOR_BYTES, leaving
+        ):
+            # Moved now they would wait for a node to come; where they are they still run.
+            log.warning("action=no_room_to_move nodes=%s", ",".join(sorted(leaving)))
+            leaving = set()
+        self._leaving = leaving
+        if not leaving:
+            return
+        for warm in list(self._warm):
+            name, handle = warm
+            if (await self._ping(handle)).get("node") in leaving and warm in self._warm:
+                self._warm.remove(warm)
+                ray.kill(handle, no_restart=True)
+                log.info("action=warm_actor_ended actor=%s", name)
 
     def _start_writers(self) -> None:
         """Where a broker stands before the tables: whoever brings them together, unless it is there.
@@ -202,7 +226,11 @@ class Supervisor:
                     ray.kill(handle, no_restart=False)
         elif "unreachable" not in found:
             self._silences[name] = 0
-            if found["leaving"] or ("phase" not in found and await self._is_blank(handle)):
+            if found["node"] in self._leaving:
+                # The ordinary recovery takes the session to another node.
+                log.warning("action=actor_moved actor=%s node=%s", name, found["node"])
+                ray.kill(handle, no_restart=False)
+            elif found["leaving"] or ("phase" not in found and await self._is_blank(handle)):
                 self._forget(name)
                 ray.kill(handle, no_restart=True)
                 log.info("action=actor_ended actor=%s", name)

@@ -91,6 +91,8 @@ WRITE_ROWS_MAX: Final = 5_000
 #: How often an actor reads its epoch, and how long a reading is good for.
 EPOCH_READ_INTERVAL_MS: Final = 1_000
 LEASE_MS: Final = 3_000
+#: How long an answer waits for a reading of the epoch before the broker's word must do.
+EPOCH_ANSWER_MS: Final = 1_000
 #: What a successor waits beyond the lease of one that may still live.
 LEASE_MARGIN_MS: Final = 500
 
@@ -129,10 +131,26 @@ MESSAGES_BURST_MAX: Final = 4_000
 FAULTS_PER_SOCKET_MAX: Final = 50
 #: Answers and moves of one socket that may wait for their reply.
 SOCKET_PENDING_MAX: Final = 64
-#: Joins of one session that a replica lets through within a second, and at once: a whole hall that
+#: Joins of one session that are let through within a second, and at once: a whole hall that
 #: scans the code together, but no flood.
 JOINS_PER_S_MAX: Final = 200
 JOINS_BURST_MAX: Final = 2_000
+#: Joins that a replica takes from what all replicas share, at once, and how long it may keep them.
+JOINS_CREDIT: Final = 20
+JOINS_CREDIT_MS: Final = 500
+
+# --- Redis beside the channels --------------------------------------------------------------------
+
+#: How long anybody waits for Redis, and how long it is left alone once it was waited for in vain.
+CACHE_ANSWER_MS_MAX: Final = 200
+CACHE_REST_MS: Final = 1_000
+#: How long others wait for the one who fills a key.
+CACHE_FILL_MS: Final = 300
+#: How long what is known of a PIN may be old.
+SESSION_INFO_TTL_MS: Final = 5_000
+#: How often a replica tells who is connected to it, and after which time nobody believes it.
+PRESENCE_INTERVAL_MS: Final = 3_000
+PRESENCE_TTL_MS: Final = 8_000
 #: Open websockets of one replica; further ones are closed with ``replica_full``.
 CONNECTIONS_PER_REPLICA_MAX: Final = 20_000
 #: Bytes that may wait in one socket's buffer before it counts as slow and gets the newest only.
@@ -180,6 +198,8 @@ LINGER_MS: Final = 600_000
 IDLE_MS_MAX: Final = 6 * 3_600_000
 
 assert CHOICES_MIN <= CHOICES_MAX
+assert JOINS_CREDIT < JOINS_BURST_MAX
+assert 2 * PRESENCE_INTERVAL_MS < PRESENCE_TTL_MS, "one report may be lost"
 assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"
 assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX
 assert SHARDS_MAX * PARTITIONS <= 40, "RabbitMQ's throughput falls beyond some tens of queues"  # noqa: PLR2004

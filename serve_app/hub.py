@@ -323,6 +323,10 @@ class Hub:
         if not room.viewers:
             self._drop(room)
 
+    def rooms(self) -> list[Room]:
+        """The sessions that somebody here is in."""
+        return list(self._rooms.values())
+
     async def close(self) -> None:
         """Stop listening."""
         self._watcher.cancel()

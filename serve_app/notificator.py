@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from engine import limits
 from serve_app.errors import CLOSE_CODES
 from serve_app.hub import Hub
+from serve_app.presence import Presence
 from serve_app.replica import Replica
 from serve_app.subscriber import Subscriber
 from serve_app.viewer import Viewer
@@ -36,6 +37,7 @@ class Notificator:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._hub = Hub(replica.gateway, Subscriber(replica.settings.redis_url))
+        self._presence = Presence(replica.cache, self._hub)
         #: Websockets open now.
         self.open = 0
 
@@ -69,6 +71,7 @@ class Notificator:
 
     async def close(self) -> None:
         """Stop listening to sessions."""
+        await self._presence.close()
         await self._hub.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from actors.cache import Cache
 from actors.collector import collect_seldom
 from actors.directory import Directory
 from actors.postgres import Pool, create_pool
@@ -14,7 +15,8 @@ from engine.model import Mode
 from migrations import check_schemas
 from serve_app.auth import Tokens
 from serve_app.batcher import Gateway
-from serve_app.rate import KeyedBuckets, Rate
+from serve_app.rate import Rate
+from serve_app.shared_rate import SharedRate
 
 #: Connections of one replica to each primary: look-ups and reads only, never one per answer.
 _POOL_SIZE = 8
@@ -32,10 +34,11 @@ class Replica:
         self.pool = shards.catalogue
         self.tokens = Tokens(settings.secret)
         self.reads = ReadReplicas(self.pool, settings.database_url, settings.replicas)
-        self.directory = Directory(shards, settings.ray_namespace)
+        self.cache = Cache(settings.redis_url)
+        self.directory = Directory(shards, settings.ray_namespace, self.cache)
         self.gateway = Gateway(self.directory)
         #: Joins by session: a flood of them must not drown the session, nor its neighbours.
-        self.joins = KeyedBuckets(_JOIN_RATE, limits.SESSIONS_LIVE_MAX)
+        self.joins = SharedRate(self.cache, "joins", _JOIN_RATE, limits.SESSIONS_LIVE_MAX)
         self._modes: dict[SessionId, Mode] = {}
 
     @classmethod
@@ -64,5 +67,6 @@ class Replica:
     async def close(self) -> None:
         """Give the connections back."""
         await self.reads.close()
+        await self.cache.close()
         for pool in self.shards.databases:
             await pool.close()

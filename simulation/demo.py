@@ -207,8 +207,10 @@ class Demo:
 
         def is_closed() -> bool:
             view = self.view
+            # A viewer that was cut may still show an earlier opening, and that one closed.
             is_next = view is not None and (
-                view.opening_no > opening or view.phase is Phase.QUESTION_CLOSED
+                view.opening_no > opening
+                or (view.opening_no == opening and view.phase is Phase.QUESTION_CLOSED)
             )
             return is_next and not self.ledger.outstanding(opening)
 

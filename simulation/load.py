@@ -47,6 +47,7 @@ _FRAMES_AHEAD = 8
 class Job(msgspec.Struct, forbid_unknown_fields=True):
     """What to do.
 
+    ``pace_per_s``: all connections together send no more than this; 0: as fast as they are answered.
     ``tokens`` make a connection say hello and then answer opening after opening; without them the
     same bytes go to a bare endpoint. ``frames``: count what arrives; ``redis_url`` and ``channel``
     make the generator publish them itself.
@@ -56,6 +57,7 @@ class Job(msgspec.Struct, forbid_unknown_fields=True):
     url: str
     connections: int
     seconds: float = 5.0
+    pace_per_s: float = 0.0
     rounds: int = 1
     tokens: list[str] = []
     redis_url: str = ""
@@ -98,6 +100,8 @@ class _Run:
         self.waiting = 0
         self.none_waiting = asyncio.Event()
         self.seen_version = 0
+        #: Between two messages of one connection, at least, seconds.
+        self.interval_s = job.connections / job.pace_per_s if job.pace_per_s else 0.0
 
     def one_ready(self) -> None:
         self.ready += 1
@@ -137,6 +141,17 @@ class _Client:
             if run.waiting == 0:
                 run.none_waiting.set()
         elif not run.stopped:
+            self._send_on()
+
+    def _send_on(self) -> None:
+        due_in_s = self.sent_ns / 1e9 + self.run.interval_s - time.perf_counter()
+        if due_in_s <= 0:
+            self.send()
+        else:
+            asyncio.get_running_loop().call_later(due_in_s, self._send_if_wanted)
+
+    def _send_if_wanted(self) -> None:
+        if not self.run.stopped:
             self.send()
 
 
@@ -286,8 +301,10 @@ async def closed_loop(job: Job) -> Report:
     """Every connection sends its next message on each reply, for some seconds."""
     run = _Run(job)
     clients = await _open(run)
-    for one in clients:
-        one.client.send()
+    for number, one in enumerate(clients):
+        # Spread over the first interval, so that a pace is even.
+        delay_s = run.interval_s * number / len(clients)
+        asyncio.get_running_loop().call_later(delay_s, one.client.send)
     await asyncio.sleep(_WARM_UP_S)
     run.measuring = True
     before, cpu, started = run.messages, _cpu_s(), time.perf_counter()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from serve_app.auth import Tokens
 from serve_app.embedded.stack import EmbeddedStack
+
+if TYPE_CHECKING:
+    from tests.chaos.network import Wires
+    from tests.chaos.nodes import OtherNodes
 
 
 class LiveSite:
@@ -19,6 +23,10 @@ class LiveSite:
         self.folder = folder
         self.base_url = stack.settings.public_url
         self.operator_token = Tokens(stack.settings.secret).operator()
+        #: Nodes of Ray beside the head's, where there are any.
+        self.nodes: OtherNodes | None = None
+        #: Ways to the servers that can be cut, where they are used.
+        self.wires: Wires | None = None
 
     @property
     def ws_url(self) -> str:

@@ -178,6 +178,15 @@ class PinInfo(BaseModel):
     finished: bool
 
 
+class PresenceOut(BaseModel):
+    """How many are connected: participants, each once, and sockets of hosts and scoreboards."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"participants": 24, "viewers": 2}})
+
+    participants: int
+    viewers: int
+
+
 class JoinIn(_In):
     """Join. The page makes a random ``join_key`` once and keeps it."""
 

@@ -32,6 +32,7 @@ from serve_app.api.schemas import (
     MoveDone,
     MoveIn,
     PinInfo,
+    PresenceOut,
     ScoreboardOut,
     ScoreOut,
     SessionIn,
@@ -42,6 +43,7 @@ from serve_app.api.schemas import (
 )
 from serve_app.auth import Claims, Role
 from serve_app.errors import TooOften
+from serve_app.presence import present_in
 from serve_app.viewer import error_of
 
 router = APIRouter()
@@ -100,7 +102,7 @@ async def join(pin: str, body: JoinIn, request: Request) -> Joined:
     """The same ``join_key`` is the same participant: sending it again changes nothing."""
     replica = replica_of(request)
     info = await replica.directory.by_pin(Pin(pin))
-    if not replica.joins.take(info.session_id):
+    if not await replica.joins.take(info.session_id):
         raise TooOften(f"joins: at most {limits.JOINS_PER_S_MAX} a second are allowed in a session")
     reply = await replica.gateway.ask(info.session_id, JoinItem(body.join_key, body.nickname))
     if isinstance(reply, FaultReply):
@@ -201,6 +203,15 @@ async def scoreboard(
         for row in await read_session(request, session, finished)
     ]
     return ScoreboardOut(source="database", items=items)
+
+
+@router.get("/sessions/{session_id}/presence", tags=["host"], summary="Count who is connected")
+async def presence(session_id: SessionPath, request: Request) -> PresenceOut:
+    """Over all replicas. Those who have just left, or whose network is gone, count for a while yet."""
+    session = SessionId(session_id)
+    member(request, session, Role.HOST)
+    present = await present_in(replica_of(request).cache, session)
+    return PresenceOut(participants=present.participants, viewers=present.viewers)
 
 
 @router.get(

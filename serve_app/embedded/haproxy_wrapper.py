@@ -2,7 +2,8 @@
 
 Serve's template binds HAProxy's statistics and metrics to every interface, and no setting says
 otherwise; and Serve ties the replicas' address to the front's, so that phones in the same network
-could only be let in by opening the replicas too. Three lines of the configuration decide.
+could only be let in by opening the replicas too. And it has HAProxy answer 500, which tells clients
+not to try again, where no replica can be reached for the moment. A few lines decide.
 
 Run as a script, by Serve, through the small file that :func:`install` writes; standard library
 only, because it starts once for every change of replicas.
@@ -19,10 +20,11 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_ERROR_FILE = re.compile(r"^(\s*errorfile\s+\d+\s+)\S+", re.MULTILINE)
 _BIND = re.compile(r"^(\s*bind\s+)(\S*):(\d+)(?!\S)", re.MULTILINE)
 
 
-def install(folder: Path, binary: Path, front_port: int, front_host: str) -> Path:
+def install(folder: Path, binary: Path, front_port: int, front_host: str, away: bytes) -> Path:
     """Write the program that Serve starts in the place of HAProxy; return its path.
 
     Args:
@@ -30,12 +32,25 @@ def install(folder: Path, binary: Path, front_port: int, front_host: str) -> Pat
         binary: the real HAProxy.
         front_port: the port that people connect to.
         front_host: where that port listens; every other port listens on loopback.
+        away: the whole HTTP response of HAProxy when no replica can be reached, or none answers.
     """
-    script = [sys.executable, "-IS", __file__, str(binary), front_host, str(front_port)]
+    away_path = folder / "away.http"
+    away_path.write_bytes(away)
+    where = [front_host, str(front_port), str(away_path)]
+    script = [sys.executable, "-IS", __file__, str(binary), *where]
     path = folder / "haproxy"
     path.write_text(f'#!/bin/sh\nexec {shlex.join(script)} "$@"\n')
     path.chmod(0o700)
     return path
+
+
+def excuse(config: str, away: Path) -> str:
+    """The configuration with another response in the place of each error of HAProxy's own.
+
+    >>> excuse("    errorfile 503 /tmp/500.http", Path("/tmp/away.http"))
+    '    errorfile 503 /tmp/away.http'
+    """
+    return _ERROR_FILE.sub(lambda match: f"{match[1]}{away}", config)
 
 
 def confine(config: str, front_port: int, front_host: str) -> str:
@@ -61,10 +76,11 @@ def main(argv: list[str]) -> None:
 
     The path stays the same, since Serve finds its HAProxy processes by it, and so does the process.
     """
-    _, binary, front_host, front_port, *arguments = argv
+    _, binary, front_host, front_port, away, *arguments = argv
     if "-f" in arguments:
         path = Path(arguments[arguments.index("-f") + 1])
-        path.write_text(confine(path.read_text(), int(front_port), front_host))
+        config = confine(path.read_text(), int(front_port), front_host)
+        path.write_text(excuse(config, Path(away)))
     # Serve leaves HAProxy running when its own process is killed; the next start would find the
     # port taken.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -95,22 +96,30 @@ class Round:
 
     def session_actor_pid(self) -> int:
         """Process id of the session's actor."""
+        return int(self._ping()["pid"])
+
+    def session_actor_node(self) -> str:
+        """Id of the node that it runs on."""
+        return str(self._ping()["node"])
+
+    def _ping(self) -> dict[str, Any]:
         import ray  # noqa: PLC0415 - only once the stack has set its environment
 
         settings = self.site.stack.settings
         name = self.session_row()["actor_name"]
         actor = ray.get_actor(name, namespace=settings.ray_namespace)
-        return int(ray.get(actor.ping.remote(), timeout=10)["pid"])
+        return dict(ray.get(actor.ping.remote(), timeout=10))
 
 
 def replica_pids(application: str) -> list[int]:
     """Process ids of an application's Serve replicas, of this test process's own Ray."""
     mark = f"ray::ServeReplica:{application}:"
-    return [
-        process.pid
-        for process in psutil.Process().children(recursive=True)
-        if process.cmdline()[:1] and process.cmdline()[0].startswith(mark)
-    ]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "".join(process.cmdline()[:1]).startswith(mark):
+                found.append(process.pid)
+    return found
 
 
 def kill(pid: int) -> None:

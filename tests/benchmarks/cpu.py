@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import psutil
 
@@ -20,12 +21,17 @@ _KINDS = (
 )
 
 
+def kind_of(cmdline: Sequence[str]) -> str | None:
+    """What kind of process has this command line; None for those of others."""
+    command = " ".join(cmdline)
+    return next((kind for part, kind in _KINDS if part in command), None)
+
+
 def cpu_s_by_kind() -> Counter[str]:
     """Seconds of processor time that the processes that run now have used, by kind."""
     used: Counter[str] = Counter()
     for process in psutil.process_iter(["cmdline", "cpu_times"]):
-        command, times = " ".join(process.info["cmdline"] or ()), process.info["cpu_times"]
-        kind = next((kind for part, kind in _KINDS if part in command), None)
+        kind, times = kind_of(process.info["cmdline"] or ()), process.info["cpu_times"]
         if kind is not None and times is not None:
             used[kind] += times.user + times.system
     return used

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -17,16 +20,17 @@ from engine.model import QuestionKind
 from engine.testing.factories import make_question, make_quiz
 from serve_app.embedded.stack import EmbeddedStack, Profile
 from tests.acceptance.rounds import Round
-from tests.chaos.faults import LONG, SHORT, Fault
+from tests.chaos.faults import LONG, NETWORK, NODES, SHORT, Fault
+from tests.chaos.network import POSTGRES_SOCKET, Wires
 from tests.site import LiveSite
 
 #: Long enough for every fault to heal within the question that it hits.
-_QUIZ = make_quiz(*(make_question(QuestionKind.SINGLE, time_limit_ms=60_000) for _ in range(3)))
+_QUIZ = make_quiz(*(make_question(QuestionKind.SINGLE, time_limit_ms=60_000) for _ in range(4)))
 _HIT_OPENING = 2
 _FLOW_S_MAX = 100.0
-#: An answer sent so long after the fault cannot have been acknowledged before it.
-_AFTER_NS = 100_000_000
 _POLL_S = 0.01
+#: What Ray's head is told that it has: then every SessionActor runs on another node.
+_NO_ROOM_AT_HEAD = '{"memory": 1}'
 
 
 class Outcome(NamedTuple):
@@ -48,11 +52,22 @@ def play(site: LiveSite, fault: Fault, participants: int) -> Outcome:
         played = Round(site, pool)
         played.begin(participants, _QUIZ)
         played.wait_for_burst(_HIT_OPENING)
+        epoch = played.session_row()["epoch"]
         hit_ns = time.monotonic_ns()
         fault.harm(played)
-        flow_s = _until_flow(played, hit_ns)
+        flow_s = _until_flow(played, hit_ns, fault)
         see_s = _until_seen(played, hit_ns)
+        if fault.away_s:
+            time.sleep(max(0.0, hit_ns / 1e9 + fault.away_s - time.monotonic()))
+            # In this thread: a server ends with the one that starts it.
+            fault.mend(played)
         report = played.report()
+        has_moved = played.session_row()["epoch"] > epoch
+    problems = list(report.problems)
+    if fault.away_s and not flow_s < fault.away_s:
+        problems.append(f"no answer was acknowledged for {fault.away_s:.0f} s")
+    if fault.moves and not has_moved:
+        problems.append("no other actor has taken the session over")
     return Outcome(
         fault.name,
         report.answers_acknowledged,
@@ -61,19 +76,18 @@ def play(site: LiveSite, fault: Fault, participants: int) -> Outcome:
         sum("times" in problem for problem in report.problems),
         flow_s,
         see_s,
-        report.problems,
+        problems,
     )
 
 
-def _until_flow(played: Round, hit_ns: int) -> float:
-    """Seconds from the hit until an answer that was sent after it is acknowledged."""
+def _until_flow(played: Round, hit_ns: int, fault: Fault) -> float:
+    """Seconds from the hit until an answer is acknowledged that was sent long enough after it."""
     ledger = played.demo.ledger
-    deadline = time.monotonic() + _FLOW_S_MAX
+    from_ns = hit_ns + fault.flows_from_s * 1e9
+    deadline = time.monotonic() + (fault.away_s or _FLOW_S_MAX)
     while time.monotonic() < deadline:
         times = [
-            at
-            for key, at in list(ledger.acknowledged_at.items())
-            if ledger.sent[key] > hit_ns + _AFTER_NS
+            at for key, at in list(ledger.acknowledged_at.items()) if ledger.sent[key] > from_ns
         ]
         if times:
             return (min(times) - hit_ns) / 1e9
@@ -98,28 +112,64 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="the faults that matter most")
     parser.add_argument("--participants", type=int, default=1_000)
     parser.add_argument("--only", nargs="*", default=[], help="faults whose name contains this")
+    parser.add_argument("--nodes", action="store_true", help="lose nodes, with actors on others")
+    parser.add_argument("--network", action="store_true", help="cut the wires to the servers")
     options = parser.parse_args()
     console = Console(soft_wrap=True)
     chosen = [
         fault
-        for fault in (SHORT if options.short else LONG)
+        for fault in _faults(options)
         if not options.only or any(word in fault.name for word in options.only)
     ]
     outcomes = []
+    if options.nodes:
+        os.environ["RAY_OVERRIDE_RESOURCES"] = _NO_ROOM_AT_HEAD
     with (
         tempfile.TemporaryDirectory(prefix="rq-chaos-") as folder,
-        EmbeddedStack(Path(folder), 0, profile=Profile.CLUSTER) as stack,
+        ExitStack() as ends,
     ):
+        wires = None
+        if options.network:
+            (wires_folder := Path(folder) / "wires").mkdir()
+            wires = Wires(wires_folder)
+            ends.callback(wires.end)
+        stack = EmbeddedStack(
+            Path(folder), 0, settings=wires and wires.settings, profile=Profile.CLUSTER
+        )
+        if wires is not None:
+            wires.lead_to(
+                database=lambda: f"{stack.postgres.sockets}/{POSTGRES_SOCKET}",
+                valkey=lambda: urlsplit(stack.valkey.url).path,
+                broker=lambda: urlsplit(stack.rabbitmq.url).port,
+            )
+        ends.enter_context(stack)
         from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
 
         deploy(stack.settings)
         site = LiveSite(stack, Path(folder))
+        site.wires = wires
+        if options.nodes:
+            from tests.chaos.nodes import OtherNodes  # noqa: PLC0415 - as above
+
+            del os.environ["RAY_OVERRIDE_RESOURCES"]
+            site.nodes = OtherNodes()
+            ends.callback(site.nodes.end)
         for fault in chosen:
+            if site.nodes is not None:
+                site.nodes.fill_up()
             outcomes.append(play(site, fault, options.participants))
             console.print(_line(outcomes[-1]), highlight=False)
     console.print(_table(outcomes))
     if any(outcome.problems for outcome in outcomes):
         sys.exit(1)
+
+
+def _faults(options: argparse.Namespace) -> tuple[Fault, ...]:
+    if options.short:
+        return SHORT
+    if options.nodes:
+        return NODES
+    return NETWORK if options.network else LONG
 
 
 def _line(outcome: Outcome) -> str:

@@ -7,20 +7,41 @@ import signal
 import time
 from collections.abc import Callable
 from threading import Timer
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
+from engine import limits
 from tests.acceptance.rounds import Round, kill, replica_pids
 
-_PAUSE_S, _LONG_PAUSE_S = 10.0, 60.0
+if TYPE_CHECKING:
+    from tests.chaos.nodes import OtherNodes
+
+_PAUSE_S, _LONG_PAUSE_S, _CUT_S, _AWAY_S = 10.0, 60.0, 10.0, 20.0
+#: Longer than Ray needs to take a silent node for dead.
+_NODE_FROZEN_S = 100.0
+#: By then no reading of an epoch is young any more: only the broker can tell who may acknowledge.
+_LEASE_IS_OVER_S = limits.LEASE_MS / 1000 + 1.0
 
 
 class Fault(NamedTuple):
-    """One kind of harm; ``harm`` returns at once, what it stops goes on by itself later."""
+    """One kind of harm.
+
+    Attributes:
+        name: what the table says.
+        harm: does it; returns at once, what it stops goes on by itself later.
+        flows_from_s: an answer counts as one that flows again if it was sent so long after the harm.
+        away_s: for so long what was harmed stays away, and answers must flow meanwhile.
+        mend: brings it back then.
+        moves: whether another actor must have taken the session over in the end.
+    """
 
     name: str
     harm: Callable[[Round], None]
+    flows_from_s: float = 0.1
+    away_s: float = 0.0
+    mend: Callable[[Round], None] = lambda _played: None
+    moves: bool = False
 
 
 def _session_actor(played: Round) -> list[int]:
@@ -87,6 +108,38 @@ def _wake(pids: list[int]) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
+def _node(do: Callable[[OtherNodes, int], None]) -> Callable[[Round], None]:
+    """Harm the node on which the session's actor runs; there are always two to choose from."""
+
+    def harm(played: Round) -> None:
+        do(played.site.nodes, played.session_actor_pid())
+
+    return harm
+
+
+def _freeze(nodes: OtherNodes, pid: int) -> None:
+    Timer(_NODE_FROZEN_S, _wake, [nodes.freeze(pid)]).start()
+
+
+def _drain(played: Round) -> None:
+    played.site.nodes.drain(played.session_actor_node())
+
+
+def _scaled(replicas: int) -> Callable[[Round], None]:
+    def harm(played: Round) -> None:
+        from ray import serve  # noqa: PLC0415 - only once the stack has set its environment
+
+        from serve_app.deploy import targets  # noqa: PLC0415
+
+        changes = {"notificator_replicas": replicas}
+        serve.run_many(
+            targets(played.site.stack.settings.model_copy(update=changes)),
+            wait_for_applications_running=False,
+        )
+
+    return harm
+
+
 def _all_at_once(played: Round) -> None:
     _killed(_session_actor, _notificator, _writer)(played)
     time.sleep(1)
@@ -101,11 +154,20 @@ SHORT = (
     Fault("writer killed", _killed(_writer)),
     Fault("SessionActor and writer killed", _killed(_session_actor, _writer)),
     Fault("database killed", _killed_and_started(_database, "postgres")),
+    Fault(
+        "database away 20 s",
+        lambda played: kill(played.site.stack.postgres.pid),
+        flows_from_s=_LEASE_IS_OVER_S,
+        away_s=_AWAY_S,
+        mend=lambda played: played.site.stack.postgres.start(),
+    ),
 )
 LONG = (
     *SHORT,
     Fault("broker killed", _killed_and_started(_broker, "rabbitmq")),
     Fault("Notificator killed", _killed(_notificator)),
+    Fault("Notificator added", _scaled(2)),
+    Fault("Notificator removed", _scaled(1)),
     Fault("Valkey killed", _killed_and_started(_valkey, "valkey")),
     Fault("SessionActor paused 10 s", _paused(_session_actor)),
     Fault("SessionActor paused 60 s", _paused(_session_actor, _LONG_PAUSE_S)),
@@ -115,4 +177,50 @@ LONG = (
     Fault("database paused 10 s", _paused(_database)),
     Fault("Valkey paused 10 s", _paused(_valkey)),
     Fault("actor, replica, writer, then broker, then database", _all_at_once),
+)
+
+#: With nodes beside the head, which has room for no SessionActor.
+NODES = (
+    Fault("nothing", lambda _played: None),
+    Fault("node drained", _drain, moves=True),
+    Fault("node killed", _node(lambda nodes, pid: nodes.kill(pid)), moves=True),
+    Fault("node frozen", _node(_freeze), moves=True),
+)
+
+
+def _cut(*names: str) -> Callable[[Round], None]:
+    return lambda played: played.site.wires.cut(*names)
+
+
+def _cut_for_a_while(*names: str) -> Callable[[Round], None]:
+    def harm(played: Round) -> None:
+        played.site.wires.cut(*names)
+        Timer(_CUT_S, played.site.wires.mend).start()
+
+    return harm
+
+
+def _cut_actor_off(played: Round) -> None:
+    pid = played.session_actor_pid()
+    played.site.wires.cut("database", "broker", "valkey", pids={pid})
+    Timer(_CUT_S, played.site.wires.mend).start()
+
+
+def _mend(played: Round) -> None:
+    played.site.wires.mend()
+
+
+#: With wires to the servers that can be cut.
+NETWORK = (
+    Fault("nothing", lambda _played: None),
+    Fault(
+        "database cut off 20 s",
+        _cut("database"),
+        flows_from_s=_LEASE_IS_OVER_S,
+        away_s=_AWAY_S,
+        mend=_mend,
+    ),
+    Fault("Valkey cut off 20 s", _cut("valkey"), away_s=_AWAY_S, mend=_mend),
+    Fault("broker cut off 10 s", _cut_for_a_while("broker")),
+    Fault("SessionActor cut off from all 10 s", _cut_actor_off),
 )

@@ -11,7 +11,7 @@ from actors.handover import settle_earlier
 from actors.memory import MemoryStore
 from actors.ports import Record
 from actors.postgres import LoneConnection, create_pool
-from actors.rabbitmq import BrokerLog, Publisher
+from actors.rabbitmq import BrokerLog, SessionPublisher
 from actors.session_store import Place, claim, take_over
 from actors.sql import queries
 from engine import limits
@@ -74,23 +74,31 @@ class _Postgres:
 
 
 class _Broker(_Postgres):
-    """Through RabbitMQ and a writer; an earlier log belongs to an actor that is paused, not dead."""
+    """Through RabbitMQ and a writer; an earlier log belongs to an actor that is not known to be dead.
+
+    When a later one asks it to leave it loses its connection, as if its process had ended.
+    """
 
     def __init__(self, url, broker_url, pool, session):
         super().__init__(url, pool, session)
         self._broker_url = broker_url
-        self.publishers = []
+        self._nodes_count = 0
+        self._leaving = []
 
     async def log(self):
         connection = LoneConnection(self._url)
         claimed = await claim(connection, self._session.actor_name)
-        self.publishers.append(Publisher(self._broker_url, claimed.partition))
-        # Each on a node of its own: nobody can know that the earlier ones are dead.
-        here = Place(f"node-{len(self.publishers)}", os.getpid())
-        await settle_earlier(connection, self.publishers[-1], claimed, here)
-        self.logs.append(
-            BrokerLog(self.publishers[-1], connection, claimed.session_id, claimed.epoch)
+        publisher = SessionPublisher(
+            self._broker_url,
+            claimed.partition,
+            claimed.session_id,
+            claimed.epoch,
+            lambda _: self._leaving.append(asyncio.ensure_future(publisher.close())),
         )
+        self._nodes_count += 1
+        here = Place(f"node-{self._nodes_count}", os.getpid())
+        await settle_earlier(connection, publisher, claimed, here)
+        self.logs.append(BrokerLog(publisher, connection, claimed.session_id, claimed.epoch))
         return self.logs[-1]
 
     async def begin_another(self):

@@ -22,10 +22,13 @@ from actors.ports import Record
 from actors.rabbitmq import BrokerLog
 from actors.session_host import SessionHost
 from actors.session_store import Claim, Place, note_place
+from engine import limits
+from engine.errors import Unavailable
 from engine.session import Decision
 from engine.wire import BatchAnswer, decode_batch_answer
 from serve_app import batcher
 from tests.simulation import broker, tables
+from tests.simulation.network import Link
 
 
 class Ablation(NamedTuple):
@@ -79,13 +82,28 @@ def _no_setting_aside(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Tables, "_store", ageless)
 
 
+def _no_mailbox(patch: pytest.MonkeyPatch) -> None:
+    def given(self: broker.Broker, link: Link) -> None:
+        self._owner = link
+
+    patch.setattr(broker.Broker, "own", given)
+    patch.setattr(broker.Broker, "require_owner", lambda *_: None)
+
+
+def _stored_all_the_same(patch: pytest.MonkeyPatch) -> None:
+    # Nothing comes behind a barrier from whoever has lost the mailbox.
+    _no_mailbox(patch)
+    _no_setting_aside(patch)
+
+
 def _no_epoch(patch: pytest.MonkeyPatch) -> None:
     def believed(data: bytes) -> BatchAnswer:
         answer = decode_batch_answer(data)
         return msgspec.structs.replace(answer, epoch=min(answer.epoch, 1))
 
-    _no_setting_aside(patch)
+    _stored_all_the_same(patch)
     patch.setattr(EpochLease, "hold", _at_once)
+    patch.setattr(EpochLease, "vouch", _at_once)
     patch.setattr(batcher, "decode_batch_answer", believed)
 
 
@@ -93,10 +111,12 @@ def _no_lease(patch: pytest.MonkeyPatch) -> None:
     async def append(self: BrokerLog, records: Sequence[Record]) -> None:
         await self._publisher.publish(batch_of(self._session_id, self._epoch, records))
 
+    _no_mailbox(patch)
     patch.setattr(BrokerLog, "append", append)
 
 
 def _no_lease_wait(patch: pytest.MonkeyPatch) -> None:
+    _no_mailbox(patch)
     patch.setattr(handover, "is_dead", lambda *_: True)
 
 
@@ -107,6 +127,7 @@ def _early_place(patch: pytest.MonkeyPatch) -> None:
         await note_place(connection, claimed, here)
         await settle_earlier(connection, publisher, claimed, here)
 
+    _no_mailbox(patch)
     patch.setattr(session_actor, "settle_earlier", told_first)
 
 
@@ -154,56 +175,69 @@ def _no_held_refusal(patch: pytest.MonkeyPatch) -> None:
     async def is_own(*_args: Any) -> bool:
         return True
 
+    def is_not_vouched(*_args: Any) -> None:
+        raise Unavailable("only the epoch counts")
+
+    # As if there were no mailbox at all: whoever has it need not ask before it refuses.
+    _no_mailbox(patch)
+    patch.setattr(EpochLease, "_require_vouched", is_not_vouched)
     patch.setattr(SessionHost, "_is_own", is_own)
+    patch.setattr(limits, "EPOCH_READ_INTERVAL_MS", 60_000)
 
 
 ABLATIONS: dict[str, Ablation] = {
     "epoch": Ablation(
         _no_epoch,
         (_HELD, _SHOWN, _SAME, _SO, _STORED, _ONCE, _AGREED, _INSIDE, _SETTLED),
-        68,
-        "nobody compares epochs: not actors with the tables, not writers, not replicas",
+        1,
+        "nobody compares epochs, and the mailbox is no obstacle",
     ),
     "lease": Ablation(
         _no_lease,
         (_HELD, _SHOWN, _STORED, _SAME, _SO, _SETTLED),
-        68,
-        "a confirm alone acknowledges; writers still set late batches aside",
+        15,
+        "a confirm alone acknowledges, and the mailbox is no obstacle; writers still set batches aside",
     ),
     "lease_wait": Ablation(
         _no_lease_wait,
         (_HELD, _SHOWN, _STORED, _SAME, _SO),
         14,
-        "a successor takes every earlier actor for dead and waits for no lease",
+        "a successor takes every earlier actor for dead and waits for no lease nor mailbox",
+    ),
+    "mailbox": Ablation(
+        _no_mailbox,
+        (_HELD, _SHOWN, _STORED, _SAME, _SO),
+        95,
+        "the broker gives the session's mailbox to whoever asks for it",
     ),
     "place_after_wait": Ablation(
         _early_place,
         (_HELD, _SHOWN, _STORED, _SAME, _SO),
-        9095,
-        "a successor tells its place before it has waited, as it did until the simulation came",
+        251,
+        "a successor tells its place before it has waited, and the mailbox is no obstacle",
     ),
     "set_aside": Ablation(
-        _no_setting_aside,
+        _stored_all_the_same,
         (_SHOWN, _AGREED, _HELD, _STORED, _ONCE, _SAME),
-        134,
-        "a writer stores what comes behind a successor's barrier as if it were acknowledged",
+        95,
+        "a writer stores what comes behind a barrier, and the mailbox keeps nobody from sending it",
     ),
     "barrier": Ablation(
         _no_barrier,
         (_HELD, _SHOWN, _SAME, _STORED, _AGREED, _SO, _INSIDE),
-        25,
+        23,
         "a successor folds the tables without waiting for what the broker holds",
     ),
     "commit_before_ack": Ablation(
         _ack_first,
         (_HELD, _STORED, _SHOWN, _SAME, _INSIDE, _AGREED),
-        19,
+        4,
         "a writer acknowledges to the broker before it commits",
     ),
     "unique_key": Ablation(
         _no_unique_key,
         (_ONCE, _HELD, _AGREED),
-        16,
+        12,
         "tables take a key twice",
     ),
     "confirm": Ablation(
@@ -215,13 +249,13 @@ ABLATIONS: dict[str, Ablation] = {
     "gate": Ablation(
         _no_gate,
         (_AGREED, _SHOWN, _SETTLED),
-        11,
+        132,
         "commands and closings do not go alone: answers are decided while one is under way",
     ),
     "held_refusals": Ablation(
         _no_held_refusal,
         (_SO, _SAME),
-        1274,
-        "refusals take no lease, as they did not until the simulation came",
+        420,
+        "refusals take no lease, and nothing else tells an actor in time that it is replaced",
     ),
 }

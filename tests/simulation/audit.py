@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from actors.session_host import SessionHost
+from engine import limits
 from engine.model import Quiz, SessionSettings
 from engine.testing.auditor import audit
 from engine.wire import (
@@ -40,6 +41,9 @@ _REFUSALS = {
     MoveItem: {"stale_command", "not_found"},
 }
 
+#: From then on only the broker can tell who may acknowledge, seconds.
+_AWAY_S = limits.LEASE_MS / 1000 + 1.0
+
 Key = tuple[object, ...]
 
 
@@ -48,6 +52,8 @@ class Auditor:
 
     Attributes:
         acknowledged: the first reply to each answer, join and command that said "stored".
+        acknowledged_away: how many of them came while the database was away for longer than any
+            reading of the epoch is good for.
         violations: (invariant, what was seen).
     """
 
@@ -63,6 +69,7 @@ class Auditor:
         self._database = database
         self._on_violation = on_violation
         self.acknowledged: dict[Key, BatchReply] = {}
+        self.acknowledged_away = 0
         self.violations: list[tuple[str, str]] = []
         self._removed: set[int] = set()
         self._host: SessionHost | None = None
@@ -86,6 +93,8 @@ class Auditor:
         if isinstance(reply, FaultReply):
             self._refused(item, reply, was_acknowledged=was_acknowledged)
             return
+        if key not in self.acknowledged:
+            self.acknowledged_away += self._database.away_s > _AWAY_S
         first = self.acknowledged.setdefault(key, reply)
         if first != reply:
             self.violate("a repeat gets the first receipt", f"{key}: {first}, then {reply}")

@@ -2,7 +2,8 @@
 
 First in, first out; one consumer at a time with a prefetch, the others wait for it to go; what a
 consumer had not acknowledged when its connection ended goes back to the front, in order; a confirm
-is sent after the append; what was appended outlives the broker's own crash.
+is sent after the append; what was appended outlives the broker's own crash. Beside it the exclusive
+queue of the session's actor: one connection has it, and nobody else before that one is over.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import aio_pika
+from aiormq.exceptions import ChannelLockedResource
 
 from actors.log_message import BarrierMessage, decode_log_message
+from actors.rabbitmq import DEAD_QUEUE, mailbox_name, queue_name
 from engine import limits
+from engine.testing.driver import SESSION_ID
 from tests.simulation.loop import Process
 from tests.simulation.network import Link, Network
 
@@ -56,6 +60,9 @@ class Broker:
         self._ready: deque[_Message] = deque()
         #: The first is the active one.
         self._consumers: list[_Consumer] = []
+        #: Who has the exclusive queue, and what takes its messages.
+        self._owner: Link | None = None
+        self._owner_takes: Callable[[bytes], object] | None = None
 
     @property
     def is_drained(self) -> bool:
@@ -77,6 +84,8 @@ class Broker:
 
     def lost(self, link: Link) -> None:
         """See :class:`tests.simulation.network.Server`."""
+        if self._owner is link:
+            self._owner = self._owner_takes = None
         gone = [consumer for consumer in self._consumers if consumer.link is link]
         for consumer in gone:
             self._consumers.remove(consumer)
@@ -97,6 +106,29 @@ class Broker:
         self._ready.append(_Message(body))
         self.notice(f"publish:{kind}", client, False)
         self._deliver()
+
+    def own(self, link: Link) -> None:
+        """Give a connection the exclusive queue."""
+        self.notice("mailbox", link.client, True)
+        if self._owner not in (link, None):
+            raise ChannelLockedResource("RESOURCE_LOCKED")
+        self._owner = link
+        self.notice("mailbox", link.client, False)
+
+    def require_owner(self, link: Link) -> None:
+        """Refuse whoever has not got the exclusive queue."""
+        if self._owner is not link:
+            raise ChannelLockedResource("RESOURCE_LOCKED")
+
+    def read_mailbox(self, link: Link, take: Callable[[bytes], object]) -> None:
+        """Consume the exclusive queue."""
+        self.require_owner(link)
+        self._owner_takes = take
+
+    def put_in_mailbox(self, body: bytes) -> None:
+        """Deliver to the exclusive queue, if anybody has it."""
+        if self._owner is not None and self._owner_takes is not None:
+            self._owner.push(self._owner_takes, body)
 
     def consume(self, consumer: _Consumer) -> None:
         """Let a consumer stand in line."""
@@ -172,6 +204,11 @@ class Channel:
         self.close_callbacks: set[Callable[..., object]] = set()
         self.on_consumer_cancel_callbacks: set[Callable[..., object]] = set()
 
+    @property
+    def is_closed(self) -> bool:
+        """See aio-pika."""
+        return self.link.broken is not None
+
     async def get_underlay_channel(self) -> Channel:
         """See aio-pika."""
         return self
@@ -184,8 +221,17 @@ class Channel:
         """See aio-pika; there is one exchange."""
         return self
 
-    async def declare_queue(self, *_args: Any, **_settings: Any) -> Channel:
-        """See aio-pika; there is one queue."""
+    async def declare_queue(
+        self, name: str, *, exclusive: bool = False, passive: bool = False, **_settings: Any
+    ) -> Channel | _Mailbox:
+        """See aio-pika; there is one queue, and one exclusive one."""
+        if exclusive:
+            await self.link.call(self.broker.own, self.link)
+            return _Mailbox(self.broker, self.link)
+        if passive:
+            await self.link.call(self.broker.require_owner, self.link)
+            return _Mailbox(self.broker, self.link)
+        assert name in (queue_name(0), DEAD_QUEUE)
         await self.link.call(_nothing)
         return self
 
@@ -195,16 +241,18 @@ class Channel:
     async def publish(
         self,
         message: aio_pika.Message,
-        _routing_key: str,
+        routing_key: str,
         *,
         mandatory: bool,
         timeout: float,  # noqa: ASYNC109 - aio-pika's own name
     ) -> None:
         """See aio-pika: return with the confirm."""
-        assert mandatory, "else a message that no queue takes would be confirmed"
-        await asyncio.wait_for(
-            self.link.call(self.broker.append, self.link.client, message.body), timeout
-        )
+        if routing_key == mailbox_name(SESSION_ID):
+            work = self.link.call(self.broker.put_in_mailbox, message.body)
+        else:
+            assert mandatory, "else a message that no queue takes would be confirmed"
+            work = self.link.call(self.broker.append, self.link.client, message.body)
+        await asyncio.wait_for(work, timeout)
 
     async def consume(self, callback: Callable[[_Incoming], Awaitable[None]]) -> None:
         """See aio-pika."""
@@ -215,6 +263,29 @@ class Channel:
 
         consumer = _Consumer(self.link, take, self._prefetch)
         await self.link.call(self.broker.consume, consumer)
+
+
+class _Mailbox(NamedTuple):
+    """The exclusive queue, as whoever has it sees it."""
+
+    broker: Broker
+    link: Link
+
+    async def consume(
+        self, callback: Callable[[_Letter], Awaitable[None]], *, no_ack: bool
+    ) -> None:
+        assert no_ack
+
+        def take(body: bytes) -> None:
+            asyncio.ensure_future(callback(_Letter(body)))  # noqa: RUF006 - it waits for nothing
+
+        await self.link.call(self.broker.read_mailbox, self.link, take)
+
+
+class _Letter(NamedTuple):
+    """What somebody put into the exclusive queue."""
+
+    body: bytes
 
 
 class _Incoming(NamedTuple):

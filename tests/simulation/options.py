@@ -14,6 +14,7 @@ POINTS: Final = (
     "publish:barrier",
     "deliver",
     "ack",
+    "mailbox",
     "sql:take_over",
     "sql:note_place",
     "sql:session_epoch",
@@ -110,7 +111,9 @@ def _short(value: object) -> object:
 def draw(rng: Rng) -> Options:
     """Options of one seed. Half of the seeds have a quiet network, so that a fault stands alone.
 
-    A third begins with what is hardest: an actor that Ray takes for dead, and that goes on.
+    A third begins with what is hardest: an actor that Ray takes for dead, and that goes on. In some
+    the database leaves for long, at times when the actor has just been taken over or is about to be,
+    so that the broker alone can tell the two apart.
     """
     is_rough = rng.random() < 0.5
     self_paced = rng.random() < 0.15
@@ -150,8 +153,24 @@ def draw(rng: Rng) -> Options:
             Fault(kind="actor_doubled", at_s=_about(rng, quiz_s / 3), **_draw_double(rng))
             for _ in range(rng.choice((0, 0, 1)))
         )
-        + tuple(_draw_fault(rng, quiz_s) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))),
+        + tuple(_draw_fault(rng, quiz_s) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4))))
+        + (_draw_eclipse(rng, quiz_s) if rng.random() < 0.2 else ()),
     )
+
+
+def _draw_eclipse(rng: Rng, quiz_s: float) -> tuple[Fault, ...]:
+    at_s = _about(rng, quiz_s / 4)
+    away = Fault(kind="database_away", at_s=at_s, for_s=round(5.0 + 20 * rng.random(), 3))
+    if rng.random() < 0.4:
+        return (away,)
+    pause = Fault(
+        kind="actor_pause",
+        at_s=max(0.0, at_s - _about(rng, 3.0)),
+        for_s=_about(rng, 5.0),
+        successor_s=_about(rng, 0.1),
+        same_node=rng.random() < 0.5,
+    )
+    return (pause, away)
 
 
 _KINDS: Final = (

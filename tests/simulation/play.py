@@ -38,8 +38,8 @@ class Outcome:
     Attributes:
         violations: (invariant, what was seen); empty when all is well.
         steps, virtual_s: how much happened, and in what time.
-        acknowledged, epochs, superseded: how much there was to lose, how often the session was
-            taken over, and how many batches came too late.
+        acknowledged, epochs: how much there was to lose, how often the session was taken over.
+        acknowledged_away: what was acknowledged on the broker's word alone.
     """
 
     seed: int
@@ -49,8 +49,8 @@ class Outcome:
     steps: int
     virtual_s: float
     acknowledged: int
+    acknowledged_away: int
     epochs: int
-    superseded: int
 
     def __str__(self) -> str:
         """Everything that is needed to see it again."""
@@ -191,8 +191,8 @@ def simulate(seed: int, without: str = "", tell: Callable[[str], None] | None = 
         steps=world.steps,
         virtual_s=world.loop.time(),
         acknowledged=len(world.auditor.acknowledged),
+        acknowledged_away=world.auditor.acknowledged_away,
         epochs=world.cluster.database.session["epoch"],
-        superseded=len(world.cluster.database.superseded),
     )
 
 

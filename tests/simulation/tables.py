@@ -74,6 +74,12 @@ class Database:
         self.events = Table(_EVENT, ("seq",))
         self.superseded: list[tuple[Any, ...]] = []
         self._network = network
+        self._crashed_s = 0.0
+
+    @property
+    def away_s(self) -> float:
+        """For how long it has been away."""
+        return 0.0 if self.is_up else self.process.loop.time() - self._crashed_s
 
     async def connect(self, _url: str, **settings: Any) -> Connection:
         """Stand in for ``asyncpg.connect``."""
@@ -85,6 +91,8 @@ class Database:
 
     def crash(self) -> None:
         """Lose every connection and what was not committed."""
+        if self.is_up:
+            self._crashed_s = self.process.loop.time()
         self.is_up = False
         for link in [link for link in self._network.links if link.server is self]:
             link.server_gone()

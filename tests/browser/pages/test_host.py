@@ -32,6 +32,17 @@ async def test_lobby_shows_the_code_of_the_join_address(stage):
     assert drawn == qr_svg(stage.site.base_url, session["pin"]).decode()
 
 
+async def test_host_sees_how_many_of_the_players_are_connected(stage):
+    session = stage.session(_PLANET)
+    host = await stage.host(session)
+    mia = await stage.join(session, "Mia")
+    await stage.join(session, "Ben")
+    connected = host.locator(".host-connected")
+    await expect(connected).to_have_text("2 of 2 connected", timeout=20_000)
+    await mia.context.close()
+    await expect(connected).to_have_text("1 of 2 connected", timeout=30_000)
+
+
 async def test_extension_gives_everybody_the_same_time_more(stage):
     session = stage.session(_PLANET)
     host = await stage.host(session)

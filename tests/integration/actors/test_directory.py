@@ -7,6 +7,7 @@ import ray
 
 from actors import directory as module
 from actors import sessions as sessions_module
+from actors.cache import Cache
 from actors.directory import Directory
 from actors.library import QuizLibrary
 from actors.postgres import create_pool
@@ -72,8 +73,16 @@ def actors(monkeypatch):
 
 
 @pytest.fixture
-def directory(pool, boss, actors):
-    return Directory(Shards([pool]), "a-namespace")
+async def cache(redis_url):
+    cache = Cache(redis_url)
+    yield cache
+    await cache.ask(lambda client: client.flushall())
+    await cache.close()
+
+
+@pytest.fixture
+def directory(pool, boss, actors, cache):
+    return Directory(Shards([pool]), "a-namespace", cache)
 
 
 async def end(pool, session_id):
@@ -93,8 +102,44 @@ async def test_a_session_is_found_by_its_id_and_while_it_lives_by_its_pin(
     assert (info.finished, info.ended) == (False, False)
     await end(pool, session.session_id)
     assert (await directory.by_id(session.session_id)).ended
+    assert await directory.by_pin(info.pin) == info, "for a few seconds"
+    with pytest.raises(Conflict, match="over"):
+        await directory.handle(info.session_id)
+    await directory.forget_pin(info.pin)
     with pytest.raises(NotFound):
         await directory.by_pin(info.pin)
+
+
+async def test_a_hall_that_joins_at_once_reads_the_row_once(
+    pool, make_session, directory, monkeypatch
+):
+    session = await make_session(pool)
+    info = await directory.by_id(session.session_id)
+    reads = []
+    look = directory._info
+
+    async def counted(*args):
+        reads.append(args)
+        return await look(*args)
+
+    monkeypatch.setattr(directory, "_info", counted)
+    found = await asyncio.gather(*(directory.by_pin(info.pin) for _ in range(1_000)))
+    assert set(found) == {info}
+    assert len(reads) == 1
+
+
+async def test_a_pin_that_was_another_sessions_a_moment_ago_leads_to_the_new_one(
+    pool, directory, actors, monkeypatch
+):
+    monkeypatch.setattr(sessions_module.secrets, "randbelow", lambda _: 4_711)
+    actors |= {"actor-1", "actor-2"}
+    row = await QuizLibrary(pool).create(make_quiz())
+    first = await open_session(directory, row.quiz_id, SessionSettings())
+    assert (await directory.by_pin(first.pin)).session_id == first.session_id
+    await end(pool, first.session_id)
+    second = await open_session(directory, row.quiz_id, SessionSettings())
+    assert second.pin == first.pin
+    assert (await directory.by_pin(second.pin)).session_id == second.session_id
 
 
 @pytest.mark.parametrize("key", [NOBODY, "", "no uuid", "nul\0inside"])
@@ -185,9 +230,9 @@ async def test_handles_of_sessions_that_are_over_do_not_pile_up(
     assert len(directory._handles) == 2
 
 
-async def test_a_database_that_is_away_is_said_to_be(tmp_path):
+async def test_a_database_that_is_away_is_said_to_be(tmp_path, cache):
     pool = await create_pool(f"postgresql://postgres@/rayquiz?host={tmp_path}", size_max=1)
-    directory = Directory(Shards([pool]), "a-namespace")
+    directory = Directory(Shards([pool]), "a-namespace", cache)
     with pytest.raises(Unavailable):
         await directory.by_pin("123456")
     with pytest.raises(Unavailable):

@@ -206,6 +206,26 @@ async def test_when_the_quiz_is_over_the_actor_lingers_and_leaves_and_the_pin_is
     assert reply.code == "session_over"
 
 
+async def test_when_memory_and_tables_differ_at_the_end_the_tables_win(
+    pool, make_session, make_actor, caplog
+):
+    session = await make_session(pool, settings=PLAIN)
+    actor = make_actor(session.actor_name)
+    await play(actor, Step.START)
+    _, [receipt] = await ask(actor, AnswerItem(1, 1, 0b10, "", 100))
+    assert isinstance(receipt, ReceiptReply)
+    assert receipt.points
+    await pool.execute("UPDATE answers SET points = 1")
+    _, [done] = await ask(
+        actor, MoveItem(Step.FINISH, Phase.QUESTION_OPEN, 1, "command-finish", 0, 0)
+    )
+    assert isinstance(done, DoneReply), done
+    await until(lambda: asyncio.sleep(0, make_actor.left == [1]))
+    assert "reconciliation_differs" in caplog.text
+    again = make_actor(session.actor_name)
+    assert await again.scoreboard(0, 10) == [(1, "Mia", 1, 1)]
+
+
 async def test_an_actor_that_was_replaced_at_the_end_notices_when_it_notes_it(
     pool, make_session, make_actor, monkeypatch
 ):

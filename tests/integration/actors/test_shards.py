@@ -10,6 +10,7 @@ from actors import directory as directory_module
 from actors import session_actor as actor_module
 from actors import sessions as sessions_module
 from actors import supervisor as supervisor_module
+from actors.cache import Cache
 from actors.checkpoint_writer import CheckpointWriter
 from actors.directory import Directory
 from actors.library import QuizLibrary
@@ -48,9 +49,10 @@ class Site:
         names: what each session's actor is called.
     """
 
-    def __init__(self, shards):
+    def __init__(self, shards, cache):
         self.shards = shards
-        self.directory = Directory(shards, "a-namespace")
+        self.cache = cache
+        self.directory = Directory(shards, "a-namespace", cache)
         self.names = {}
         self.actors = []
         self.error = None
@@ -116,7 +118,7 @@ async def site(pool, own_postgres, database_url, redis_url, monkeypatch):
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(actor_module.os, "_exit", lambda _status: None)
     other = await create_pool(own_postgres.url, size_max=4)
-    site = Site(Shards([pool, other]))
+    site = Site(Shards([pool, other]), Cache(redis_url))
     monkeypatch.setattr(directory_module, "supervisor", lambda _namespace: site)
     yield site
     for actor in site.actors:
@@ -127,6 +129,8 @@ async def site(pool, own_postgres, database_url, redis_url, monkeypatch):
             await actor._host.close()
         for database in actor._shards.databases:
             await database.close()
+    await site.cache.ask(lambda client: client.flushall())
+    await site.cache.close()
     other.terminate()
 
 
@@ -200,7 +204,7 @@ async def test_each_primary_takes_so_many_and_no_more(site, monkeypatch):
 
 
 async def test_a_primary_that_is_added_takes_new_sessions_and_the_old_ones_stay(site):
-    alone = Site(Shards([site.shards.catalogue]))
+    alone = Site(Shards([site.shards.catalogue]), site.cache)
     alone.names = site.names
     before = site.directory
     site.directory = alone.directory

@@ -19,6 +19,7 @@ class FakeActor:
     def __init__(self, cluster, name):
         self._cluster, self.name = cluster, name
         self.phase, self.leaving, self.hangs, self.error = None, 0, False, None
+        self.node = "node-1"
         self.pings = self.opens = 0
 
     @property
@@ -35,7 +36,7 @@ class FakeActor:
             raise self.error
         if self.hangs:
             await asyncio.Event().wait()
-        found = {"pid": 1, "leaving": self.leaving}
+        found = {"node": self.node, "pid": 1, "leaving": self.leaving}
         return found if self.phase is None else {**found, "phase": self.phase}
 
     async def _open(self):
@@ -83,11 +84,31 @@ class FakeRay:
             self.actors.pop(handle.name, None)
         else:
             self.restarted.append(handle.name)
-            handle.hangs = False
+            handle.hangs, handle.node = False, "node-2"
+
+
+class FakeNodes:
+    """Two nodes, each with room for more."""
+
+    def __init__(self):
+        self.drained, self.full = set(), set()
+
+    def leaving(self):
+        return set(self.drained)
+
+    def have_room(self, _cpus, _memory_bytes, without):
+        return bool({"node-1", "node-2"} - self.full - without)
 
 
 @pytest.fixture
-async def cluster(pool, monkeypatch):
+def nodes(monkeypatch):
+    nodes = FakeNodes()
+    monkeypatch.setattr(module, "Nodes", lambda: nodes)
+    return nodes
+
+
+@pytest.fixture
+async def cluster(pool, nodes, monkeypatch):
     cluster = FakeRay(pool)
     monkeypatch.setattr(module, "ray", cluster)
     monkeypatch.setattr(module, "create_session_actor", cluster.create)
@@ -294,6 +315,38 @@ async def test_the_watch_survives_what_it_did_not_expect(
     await until(lambda: "watch_failed" in caplog.text)
     cluster.actors[name].error = None
     await rounds(cluster.actors[name])
+
+
+# --- nodes that will go ---------------------------------------------------------------------------
+
+
+async def test_what_runs_on_a_node_that_is_drained_moves_and_the_blank_end(
+    cluster, nodes, make_supervisor, orphan
+):
+    supervisor = make_supervisor()
+    name = await supervisor.assign(orphan, None)
+    await until(lambda: len(supervisor._warm) == 1)
+    [(warm, _)] = supervisor._warm
+    await rounds(cluster.actors[name])
+    assert cluster.restarted == []
+    nodes.drained = {"node-1"}
+    await until(lambda: cluster.restarted == [name])
+    await until(lambda: warm in cluster.ended)
+    cluster.actors[name].pings = 0
+    await rounds(cluster.actors[name])
+    assert cluster.restarted == [name], "where it is now it can stay"
+
+
+async def test_nothing_moves_while_there_is_no_room_elsewhere(
+    cluster, nodes, make_supervisor, orphan
+):
+    supervisor = make_supervisor()
+    name = await supervisor.assign(orphan, None)
+    nodes.full, nodes.drained = {"node-2"}, {"node-1"}
+    await rounds(cluster.actors[name], 5)
+    assert cluster.restarted == cluster.ended == []
+    nodes.full = set()
+    await until(lambda: cluster.restarted == [name])
 
 
 # --- what an earlier cluster left -----------------------------------------------------------------

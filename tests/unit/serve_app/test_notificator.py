@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from actors.cache import Cache
 from engine import limits
 from serve_app import notificator as module
 from serve_app.auth import Tokens
@@ -50,6 +51,7 @@ async def notificator(gateway, subscriber, monkeypatch):
         gateway=gateway,
         tokens=Tokens("a secret of at least thirty-two bytes"),
         settings=SimpleNamespace(redis_url="redis://unused"),
+        cache=Cache("unix:///nowhere"),
     )
     notificator = Notificator(replica)
     yield notificator

@@ -4,6 +4,7 @@ import httpx
 import pytest
 from starlette.routing import Route
 
+from actors.cache import Cache
 from actors.directory import SessionInfo
 from engine.errors import NotFound
 from engine.ids import Pin, SessionId
@@ -11,7 +12,8 @@ from engine.model import Mode
 from serve_app.api.answers import AnswerEndpoint
 from serve_app.api.app import create_api_app
 from serve_app.auth import Tokens
-from serve_app.rate import KeyedBuckets, Rate
+from serve_app.rate import Rate
+from serve_app.shared_rate import SharedRate
 
 SESSION = SessionId("00000000-0000-4000-8000-000000000001")
 PIN = Pin("123456")
@@ -27,7 +29,8 @@ class FakeReplica:
 
     def __init__(self):
         self.tokens = Tokens("a secret of at least thirty-two bytes")
-        self.joins = KeyedBuckets(Rate(per_s=0.001, burst=3), keys_max=10)
+        self.cache = Cache("unix:///nowhere")
+        self.joins = SharedRate(self.cache, "joins", Rate(per_s=0.001, burst=3), keys_max=10)
         self.directory = self.gateway = self
         self.mode = Mode.LIVE
         self.reply = None

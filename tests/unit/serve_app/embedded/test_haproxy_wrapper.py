@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from serve_app.embedded import haproxy_wrapper
-from serve_app.embedded.haproxy_wrapper import confine, install
+from serve_app.embedded.haproxy_wrapper import confine, excuse, install
 
 CONFIG = """\
 global
@@ -62,6 +62,14 @@ def test_every_bind_of_serves_own_template_is_understood():
     assert all(re.match(r"127\.0\.0\.1:9999\b", place) for place in places), places
 
 
+def test_every_error_of_serves_own_template_is_excused():
+    folder = Path(find_spec("ray").submodule_search_locations[0]) / "serve" / "_private"
+    template = (folder / "haproxy_templates.py").read_text()
+    filled = template.replace("{{ config.error_file_path }}", "/tmp/500.http")
+    errors = re.findall(r"^\s*errorfile (.*)$", excuse(filled, Path("/a/way")), re.MULTILINE)
+    assert errors == [f"{status} /a/way" for status in (502, 503, 504)]
+
+
 @pytest.fixture
 def stand_in(tmp_path):
     """A program in HAProxy's place that says how it was started."""
@@ -74,7 +82,7 @@ def stand_in(tmp_path):
 def test_the_program_in_haproxys_place_corrects_the_file_and_becomes_haproxy(tmp_path, stand_in):
     config = tmp_path / "a config.cfg"
     config.write_text(CONFIG)
-    program = install(tmp_path, stand_in, 8000, "127.0.0.1")
+    program = install(tmp_path, stand_in, 8000, "127.0.0.1", b"away")
     arguments = ["-db", "-f", str(config), "-sf", "12 34"]
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True)
     said, _ = process.communicate(timeout=60)
@@ -83,13 +91,13 @@ def test_the_program_in_haproxys_place_corrects_the_file_and_becomes_haproxy(tmp
 
 
 def test_without_a_file_it_is_haproxy_at_once(tmp_path, stand_in):
-    program = install(tmp_path, stand_in, 8000, "127.0.0.1")
+    program = install(tmp_path, stand_in, 8000, "127.0.0.1", b"away")
     said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[1:] == ["-v"]
 
 
 def test_haproxy_ends_with_the_process_that_started_it(tmp_path):
-    program = install(tmp_path, Path("/bin/sleep"), 8000, "127.0.0.1")
+    program = install(tmp_path, Path("/bin/sleep"), 8000, "127.0.0.1", b"away")
     parent = subprocess.Popen(
         [
             sys.executable,

@@ -11,6 +11,7 @@ import { Controls } from "../parts/controls.js";
 import { Confirm } from "../parts/dialog.js";
 import { JoinCard, Roster } from "../parts/lobby.js";
 import { Podium } from "../parts/podium.js";
+import { Connected } from "../parts/presence.js";
 import { QuestionStage } from "../parts/question.js";
 import { ResultsDownload } from "../parts/results.js";
 import { Scoreboard } from "../parts/scoreboard.js";
@@ -32,6 +33,7 @@ function Host({ token }) {
       <${Brand} />
       <span class="host-title" dir="auto">${view.title}</span>
       <span class="host-pin">PIN <b>${pin}</b></span>
+      ${!isOver(view) && html`<${Connected} sessionId=${sid} token=${token} players=${view.participants_count} />`}
       <a class="button small" href="/board?pin=${pin}" target="_blank" rel="noopener">Big screen</a>
     </header>
     <main class="host-main phase-${view.phase}">
@@ -47,6 +49,10 @@ function Host({ token }) {
       ]}
       onClose=${() => setLeaving(null)}
     />`}`;
+}
+
+function isOver(view) {
+  return view.phase === "finished" || view.phase === "cancelled";
 }
 
 const PHASE_NAMES = {

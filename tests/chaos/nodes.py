@@ -1,0 +1,77 @@
+"""More nodes of Ray on this machine, each a raylet with workers of its own, to be lost one by one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+
+import psutil
+import ray
+from ray._private.node import Node
+from ray._private.parameter import RayParams
+from ray._raylet import GcsClient  # type: ignore[attr-defined] # compiled
+from ray.core.generated import autoscaler_pb2
+
+_CPUS = 4
+_MEMORY_BYTES = 4 * 1024**3
+_OBJECT_STORE_BYTES = 80 * 1024**2
+_LOOPBACK = "127.0.0.1"
+
+
+class OtherNodes:
+    """Nodes beside the head's own. The head must have no memory to give, so that actors go here."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Node] = []
+
+    def fill_up(self, count: int = 2) -> None:
+        """Start nodes until so many live."""
+        self._nodes = [node for node in self._nodes if node.remaining_processes_alive()]
+        while len(self._nodes) < count:
+            runtime = ray._private.worker.global_worker.node
+            params = RayParams(
+                gcs_address=runtime.gcs_address,
+                temp_dir=runtime.get_temp_dir_path(),
+                node_ip_address=_LOOPBACK,
+                num_cpus=_CPUS,
+                num_gpus=0,
+                memory=_MEMORY_BYTES,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                min_worker_port=0,
+                max_worker_port=0,
+                include_log_monitor=False,
+            )
+            self._nodes.append(Node(params, head=False, shutdown_at_exit=False, spawn_reaper=False))
+
+    def of(self, pid: int) -> list[psutil.Process]:
+        """The raylet above a process, and everything below that raylet."""
+        for parent in psutil.Process(pid).parents():
+            if parent.name() == "raylet":
+                return [parent, *parent.children(recursive=True)]
+        raise AssertionError(f"process {pid} runs on no node")
+
+    def kill(self, pid: int) -> None:
+        """Kill the node that a process runs on, with all that runs there."""
+        for process in self.of(pid):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def freeze(self, pid: int) -> list[int]:
+        """Stop that node without a word; return what must be told to go on."""
+        found = [process.pid for process in self.of(pid)]
+        for one in found:
+            os.kill(one, signal.SIGSTOP)
+        return found
+
+    def drain(self, node_id: str) -> None:
+        """Announce that a node will go, as autoscalers do."""
+        gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
+        reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+        accepted, why = gcs.drain_node(node_id, reason, "chaos", 0)
+        assert accepted, why
+
+    def end(self) -> None:
+        """End them all."""
+        for node in self._nodes:
+            node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
