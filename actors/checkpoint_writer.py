@@ -138,15 +138,20 @@ class CheckpointWriter:
     """One of the writers; a Ray actor, but for tests a plain object.
 
     Args:
-        index: which of the writers it is, from 0.
-        count: how many there are; the partitions are shared among them.
+        index: which of its shard's writers it is, from 0.
+        count: how many there are; the shard's partitions are shared among them.
         broker_url, database_url: from where to where.
+        shard: the number of the primary at ``database_url``.
     """
 
-    def __init__(self, index: int, count: int, broker_url: str, database_url: str) -> None:
+    def __init__(
+        self, index: int, count: int, broker_url: str, database_url: str, shard: int = 0
+    ) -> None:
         self._broker_url = broker_url
         self._tables = Tables(database_url)
         self._index, self._count = index, count
+        first = shard * limits.PARTITIONS
+        self._partitions = range(first, first + limits.PARTITIONS)
         self._waiting: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._rows_stored = 0
         self._rejected = 0
@@ -187,7 +192,7 @@ class CheckpointWriter:
         connection.close_callbacks.add(lambda *_: lost.set())
         loop = asyncio.get_running_loop()
         work = [lost.wait(), self._store_all()]
-        work += [self._hold(connection, partition) for partition in range(limits.PARTITIONS)]
+        work += [self._hold(connection, partition) for partition in self._partitions]
         tasks = [loop.create_task(each) for each in work]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -12,7 +12,8 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.cache import Cache
-from actors.postgres import AWAY
+from actors.postgres import AWAY, Database
+from actors.shards import Shards
 from actors.sql import queries
 from actors.supervisor import supervisor
 from engine import limits
@@ -46,10 +47,16 @@ def _pin_key(pin: Pin) -> str:
 
 
 class Directory:
-    """Looks sessions up in Redis and PostgreSQL, their actors in Ray; holds handles until one fails."""
+    """Looks sessions up in Redis and PostgreSQL, their actors in Ray; holds handles until one fails.
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], namespace: str, cache: Cache) -> None:
-        self._pool = pool
+    Args:
+        shards: connections to the primaries.
+        namespace: Ray's, where the actors are.
+        cache: Redis.
+    """
+
+    def __init__(self, shards: Shards[Database], namespace: str, cache: Cache) -> None:
+        self.shards = shards
         self._namespace = namespace
         self._cache = cache
         self._handles: dict[SessionId, ActorHandle[Any]] = {}
@@ -59,6 +66,7 @@ class Directory:
         """The live session of a PIN, as it was ``SESSION_INFO_TTL_MS`` ago at most.
 
         Its actor knows better: it is looked up anew by :meth:`handle`, which refuses what is over.
+        What is told of a session on another primary than the catalogue does not name its actor.
 
         Raises:
             NotFound: there is none.
@@ -69,7 +77,8 @@ class Directory:
             raise NotFound(missing)
 
         async def fill() -> bytes:
-            return _encoder.encode(await self._info("session_by_pin", pin, missing))
+            catalogue = self.shards.catalogue
+            return _encoder.encode(await self._info(catalogue, "session_by_pin", pin, missing))
 
         key = _pin_key(pin)
         return _decoder.decode(
@@ -86,19 +95,19 @@ class Directory:
         Raises:
             NotFound, Unavailable: as above.
         """
-        return await self._info(
-            "session_by_id", session_id, f"session: {session_id} does not exist"
-        )
+        missing = f"session: {session_id} does not exist"
+        return await self._info(self.shards.of(session_id), "session_by_id", session_id, missing)
 
-    async def _info(self, query: str, key: str, missing: str) -> SessionInfo:
+    async def _info(self, database: Database, query: str, key: str, missing: str) -> SessionInfo:
         try:
-            row = await self._pool.fetchrow(queries[query], key)
+            rows = await database.fetch(queries[query], key)
         except AWAY as error:
             raise Unavailable(f"the database is away: {error!r}") from error
         except asyncpg.DataError:
             raise NotFound(missing) from None
-        if row is None:
+        if not rows:
             raise NotFound(missing)
+        row = rows[0]
         return SessionInfo(
             SessionId(str(row["session_id"])),
             Pin(row["pin"]),

@@ -6,14 +6,12 @@ other while both run.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from actors.ports import Record
-from engine import limits
 from engine.errors import Malformed
 from engine.events import AnswerAccepted, Joined, encode_phase_event
 from engine.ids import Epoch, SessionId
@@ -121,15 +119,3 @@ def rows_of(records: Sequence[Record]) -> tuple[list[AnswerRow], list[JoinRow], 
 def columns_of(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     """Rows as columns, which PostgreSQL's ``unnest`` takes."""
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def partition_of(session_id: SessionId) -> int:
-    """The partition of a session: CRC-32 of its id, modulo their number.
-
-    Named and fixed, because Python's own ``hash`` differs from process to process; stored with the
-    session, because the number of partitions may change while it lives.
-
-    >>> partition_of(SessionId("00000000-0000-4000-8000-000000000001"))
-    1
-    """
-    return zlib.crc32(session_id.encode()) % limits.PARTITIONS

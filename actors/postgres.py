@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import asyncpg
 
@@ -41,6 +41,9 @@ AWAY = (
 )
 
 
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+
 class Database(Protocol):
     """What runs statements: a pool, or one connection of it, whose statements run one by one."""
 
@@ -52,7 +55,7 @@ async def create_pool(
     url: str,
     size_max: int,
     check: Callable[[Database], Coroutine[Any, Any, None]] | None = None,
-) -> asyncpg.Pool[asyncpg.Record]:
+) -> Pool:
     """A pool that opens its connections when they are needed.
 
     Args:

@@ -18,10 +18,11 @@ RETURNING session_id;
 
 -- name: end_abandoned
 -- Free the PINs of sessions whose actor is gone ($1: the ones that are not): when the time to look
--- at a finished one is over ($2 ms), or when nothing was stored of an unfinished one for $3 ms.
+-- at a finished one is over ($2 ms), or when nothing was stored of an unfinished one for $3 ms. Not of
+-- those that another primary than this one ($4) has.
 UPDATE sessions AS s SET ended_at = now(), finished_at = coalesce(finished_at, now()),
     cancelled = cancelled OR finished_at IS NULL
-WHERE s.ended_at IS NULL
+WHERE s.ended_at IS NULL AND s.shard = $4
   AND (s.actor_name IS NULL OR s.actor_name <> ALL ($1::text[]))
   AND CASE WHEN s.finished_at IS NOT NULL
       THEN s.finished_at < now() - $2::int * interval '1 ms'
@@ -110,8 +111,8 @@ FROM answers WHERE session_id = $1;
 
 -- name: create_session
 -- A session of a quiz's newest version; no row when the PIN is taken or the quiz is not there.
-INSERT INTO sessions (session_id, quiz_id, quiz_version, pin, settings, partition)
-SELECT $1, q.quiz_id, q.version, $3, $4, $5
+INSERT INTO sessions (session_id, quiz_id, quiz_version, pin, settings, partition, shard)
+SELECT $1, q.quiz_id, q.version, $3, $4, $5, $6
 FROM quizzes AS q WHERE q.quiz_id = $2 AND q.deleted_at IS NULL
 ON CONFLICT (pin) WHERE ended_at IS NULL DO NOTHING
 RETURNING session_id;
@@ -128,8 +129,42 @@ SELECT s.session_id, s.pin, q.title, s.settings::jsonb ->> 'mode' AS mode, s.act
 FROM sessions AS s JOIN quizzes AS q USING (quiz_id)
 WHERE s.session_id = $1;
 
--- name: live_sessions_count
-SELECT count(*) AS live FROM sessions WHERE ended_at IS NULL;
+-- name: live_sessions
+-- How many live, by the primary that has them.
+SELECT shard, count(*) AS live FROM sessions WHERE ended_at IS NULL GROUP BY shard;
+
+-- ===== several primaries (docs/adr/0016-sharding.md) =====
+
+-- name: create_session_on_shard
+-- A session beside the catalogue, with a copy of the quiz version that it pins; no row when another
+-- live one here has the PIN.
+WITH quiz AS (
+    INSERT INTO quizzes (quiz_id, title, question_count, version) VALUES ($2, $8, $9, $7)
+    ON CONFLICT (quiz_id) DO UPDATE SET title = excluded.title, version = excluded.version,
+        question_count = excluded.question_count
+    WHERE quizzes.version < excluded.version
+), body AS (
+    INSERT INTO quiz_versions (quiz_id, version, body) VALUES ($2, $7, $10)
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO sessions (session_id, quiz_id, quiz_version, pin, settings, partition, shard)
+VALUES ($1, $2, $7, $3, $4, $5, $6)
+ON CONFLICT (pin) WHERE ended_at IS NULL DO NOTHING
+RETURNING session_id;
+
+-- name: entries
+-- The catalogue's entries of another primary's sessions, as far as it has not been told their end.
+SELECT session_id FROM sessions WHERE ended_at IS NULL AND shard = $1;
+
+-- name: ends_of
+SELECT session_id, finished_at, ended_at, cancelled FROM sessions
+WHERE session_id = ANY($1::uuid[]);
+
+-- name: tell_ends
+UPDATE sessions AS s SET finished_at = e.finished_at, ended_at = e.ended_at, cancelled = e.cancelled
+FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::boolean[])
+    AS e (session_id, finished_at, ended_at, cancelled)
+WHERE s.session_id = e.session_id AND s.ended_at IS NULL;
 
 -- ===== the library of quizzes =====
 

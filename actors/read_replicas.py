@@ -15,12 +15,12 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 from prometheus_client import Counter, Gauge
 
-from actors.postgres import AWAY, Database, LoneConnection, create_pool
+from actors.postgres import AWAY, Database, LoneConnection, Pool, create_pool
 from actors.sql import queries
 from actors.tasks import cancel
 from engine import limits
@@ -29,7 +29,6 @@ from engine.errors import QuizError, Unavailable
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 #: Connections of one process to one replica.
 _POOL_SIZE = 8

@@ -31,9 +31,12 @@ from actors.session_store import (
     take_over,
 )
 from actors.settings import Settings
+from actors.shards import Shards, tell_ends
 from actors.sql import queries
+from actors.tasks import cancel
 from engine import limits
 from engine.errors import Fenced, Unavailable
+from engine.ids import SessionId
 from engine.recovery import state_digest
 from engine.wire import BatchAnswer, FaultReply, decode_batch, encode_pack
 
@@ -52,7 +55,10 @@ class SessionActor:
         self._settings = Settings.from_env()
         self._clock = Clock()
         self._host: SessionHost | None = None
+        self._shards = Shards([LoneConnection(url) for url in self._settings.primaries])
+        #: To the primary of the session, once that is known.
         self._connection: LoneConnection | None = None
+        self._session_id: SessionId | None = None
         self._publisher: SessionPublisher | None = None
         self._log: CheckpointLog | None = None
         self._looking = asyncio.Lock()
@@ -138,11 +144,9 @@ class SessionActor:
         async with self._looking:
             if self._host is not None:
                 return True
-            connection = self._connection or LoneConnection(self._settings.database_url)
-            self._connection = connection
             while True:
                 try:
-                    found = await self._take_over(connection)
+                    found = await self._find()
                     break
                 except Unavailable as error:
                     log.warning("action=take_over_waits actor=%s reason=%s", self._name, error)
@@ -152,7 +156,9 @@ class SessionActor:
                     return False
             if found is None:
                 return False
-            session_id = found.state.session_id
+            session_id = self._session_id = found.state.session_id
+            connection = self._shards.of(session_id)
+            self._connection = connection
             self._log = self._make_log(connection, found)
             self._host = SessionHost(
                 found,
@@ -162,10 +168,42 @@ class SessionActor:
                 on_failed=self._fail,
                 on_over=self._over,
             )
+            if len(self._shards.databases) > 1:
+                self._spawn(self._close_others())
             log.info(
                 "action=take_over session=%s epoch=%d actor=%s", session_id, found.epoch, self._name
             )
             return True
+
+    async def _find(self) -> Takeover | None:
+        """Take over the session of this actor's name, on whichever primary it is.
+
+        One that is away may have it, and must not keep those of the others from being found.
+
+        Raises:
+            Fenced, Unavailable: as taking over does; Unavailable also when it was found nowhere, and
+                a primary is away.
+        """
+        databases = self._shards.databases
+        if len(databases) == 1:
+            return await self._take_over(databases[0])
+        loop = asyncio.get_running_loop()
+        looks = [loop.create_task(self._take_over(database)) for database in databases]
+        away: Unavailable | None = None
+        try:
+            for look in asyncio.as_completed(looks):
+                try:
+                    found = await look
+                except Unavailable as error:
+                    away = error
+                else:
+                    if found is not None:
+                        return found
+        finally:
+            await cancel(looks)
+        if away is not None:
+            raise away
+        return None
 
     async def _take_over(self, connection: LoneConnection) -> Takeover | None:
         if not self._settings.rabbitmq_url:
@@ -217,11 +255,32 @@ class SessionActor:
         except Fenced as error:
             self._fail(error)
         await self._until_stored("note_finished")
+        await self._tell_catalogue()
         await asyncio.sleep(self._settings.linger_ms / 1000)
         await self._until_stored("note_ended")
+        await self._tell_catalogue()
         if self._host is not None:
             await self._host.close()
         self._leaving = True
+
+    async def _close_others(self) -> None:
+        """Hold no connection to primaries that do not have the session."""
+        for database in self._shards.databases:
+            if database is not self._connection:
+                await database.close()
+
+    async def _tell_catalogue(self) -> None:
+        """Have the session's entry say how far it is; what fails here, the supervisor makes good."""
+        catalogue = self._shards.catalogue
+        if self._connection is catalogue:
+            return
+        assert self._connection is not None
+        assert self._session_id is not None
+        try:
+            await tell_ends(catalogue, self._connection, [self._session_id])
+        except Unavailable as error:
+            log.warning("action=catalogue_untold actor=%s reason=%s", self._name, error)
+        await self._close_others()
 
     async def _reconcile(self) -> None:
         """Compare what is known here with the tables. They win: whoever differs leaves, and reads them."""

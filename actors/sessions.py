@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import uuid
 from typing import NamedTuple
 
 import asyncpg
 import msgspec
 
 from actors.directory import Directory
-from actors.log_message import partition_of
 from actors.postgres import AWAY
+from actors.shards import new_session_id, partition_of
 from actors.sql import queries
 from engine import limits
 from engine.errors import NotFound, TooMany, Unavailable
@@ -29,13 +28,16 @@ class OpenedSession(NamedTuple):
     pin: Pin
 
 
+class _ShardAway(Exception):
+    """A primary beside the catalogue is away; another one may take the session."""
+
+
 async def open_session(
-    pool: asyncpg.Pool[asyncpg.Record],
-    directory: Directory,
-    quiz_id: QuizId,
-    settings: SessionSettings,
+    directory: Directory, quiz_id: QuizId, settings: SessionSettings
 ) -> OpenedSession:
     """Create a session of a quiz's newest version and give it an actor.
+
+    Of several primaries the one with the fewest live sessions takes it, if it is there.
 
     Raises:
         Malformed: the settings do not fit together.
@@ -44,35 +46,79 @@ async def open_session(
         Unavailable: the database or Ray is away.
     """
     check_settings(settings)
-    session_id = SessionId(str(uuid.uuid4()))
-    body, partition = msgspec.json.encode(settings).decode(), partition_of(session_id)
+    body = msgspec.json.encode(settings).decode()
+    catalogue, count = directory.shards.catalogue, len(directory.shards.databases)
     try:
-        live = await pool.fetchval(queries["live_sessions_count"])
-        if live >= limits.SESSIONS_LIVE_MAX:
-            raise TooMany(f"sessions: {live} are live; at most {limits.SESSIONS_LIVE_MAX} may be")
-        if await pool.fetchrow(queries["get_quiz"], quiz_id) is None:
+        counted = await catalogue.fetch(queries["live_sessions"])
+        live = dict.fromkeys(range(count), 0) | {r["shard"]: r["live"] for r in counted}
+        free = [shard for shard in range(count) if live[shard] < limits.SESSIONS_LIVE_MAX]
+        if not free:
+            raise TooMany(
+                f"sessions: {sum(live.values())} are live; "
+                f"at most {limits.SESSIONS_LIVE_MAX * count} may be"
+            )
+        quizzes = await catalogue.fetch(queries["get_quiz"], quiz_id)
+        if not quizzes:
             raise NotFound(f"quiz: {quiz_id} does not exist")
-        for _ in range(_PIN_TRIES):
-            pin = Pin(f"{secrets.randbelow(10**limits.PIN_DIGITS):0{limits.PIN_DIGITS}}")
-            row = (session_id, quiz_id, pin, body, partition)
-            if await pool.fetchrow(queries["create_session"], *row):
-                await directory.forget_pin(pin)  # another session may have had it a moment ago
-                await _assign(pool, directory, session_id)
-                return OpenedSession(session_id, pin)
+        away: Exception | None = None
+        for shard in sorted(free, key=live.__getitem__):
+            try:
+                return await _open_on(shard, directory, quizzes[0], body)
+            except _ShardAway as error:
+                away = error
     except AWAY as error:
         raise Unavailable(f"the database is away: {error!r}") from error
     except asyncpg.DataError:
         raise NotFound(f"quiz: {quiz_id} does not exist") from None
+    raise Unavailable(f"the primaries that have room are away: {away}")
+
+
+async def _open_on(
+    shard: int, directory: Directory, quiz: asyncpg.Record, settings: str
+) -> OpenedSession:
+    """Open a session on a primary.
+
+    On another one than the catalogue the session comes first and its entry in the catalogue second:
+    what has an entry is there. A session whose entry was not made has no PIN and no actor, nobody
+    knows of it, and the supervisor's sweep ends it.
+    """
+    catalogue = directory.shards.catalogue
+    for _ in range(_PIN_TRIES):
+        session_id = new_session_id(shard)
+        pin = Pin(f"{secrets.randbelow(10**limits.PIN_DIGITS):0{limits.PIN_DIGITS}}")
+        row = (session_id, quiz["quiz_id"], pin, settings, partition_of(session_id), shard)
+        if shard and not await _create_on_shard(directory, row, quiz):
+            continue
+        if await catalogue.fetch(queries["create_session"], *row):
+            await directory.forget_pin(pin)  # another session may have had it a moment ago
+            await _assign(directory, session_id)
+            return OpenedSession(session_id, pin)
+        if shard:
+            await directory.shards.of(session_id).fetch(queries["withdraw_session"], session_id)
     raise Unavailable("no free PIN was found; try again")
 
 
-async def _assign(
-    pool: asyncpg.Pool[asyncpg.Record], directory: Directory, session_id: SessionId
-) -> None:
+async def _create_on_shard(
+    directory: Directory, row: tuple[SessionId, object, Pin, str, int, int], quiz: asyncpg.Record
+) -> bool:
+    """Whether the session is there now; not when its PIN is in use there."""
+    copied = (quiz["version"], quiz["title"], quiz["question_count"], quiz["body"])
+    try:
+        shard = directory.shards.of(row[0])
+        return bool(await shard.fetch(queries["create_session_on_shard"], *row, *copied))
+    except AWAY as error:
+        raise _ShardAway(repr(error)) from error
+
+
+async def _assign(directory: Directory, session_id: SessionId) -> None:
     try:
         await directory.assign(session_id, None)
     except Unavailable:
         # The reply alone may have been lost; only the row tells. Without an actor it would hold
         # its PIN for hours, and its caller opens another one.
-        if await pool.fetchrow(queries["withdraw_session"], session_id):
+        shards = directory.shards
+        database = shards.of(session_id)
+        if await database.fetch(queries["withdraw_session"], session_id):
+            if database is not shards.catalogue:
+                await shards.catalogue.fetch(queries["withdraw_session"], session_id)
             raise

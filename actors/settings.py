@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engine import limits
 
 _Replicas = Annotated[int, Field(ge=1, le=100)]
+
+
+def primaries_of(database_url: str, shard_urls: str) -> tuple[str, ...]:
+    """The addresses of all primaries: the catalogue, and those of ``shard_urls``."""
+    return (database_url, *_addresses(shard_urls))
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    return tuple(url.strip() for url in text.split(",") if url.strip())
 
 
 class SettingsError(Exception):
@@ -21,11 +30,16 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RAYQUIZ_", frozen=True, extra="ignore")
 
-    database_url: str = Field(description="the PostgreSQL primary")
+    database_url: str = Field(description="the PostgreSQL primary; of several, the first")
+    shard_urls: str = Field(
+        default="",
+        description="further primaries, with commas between; their order says which sessions they"
+        " have: append, never remove or reorder",
+    )
     replica_urls: str = Field(
         default="",
-        description="streaming replicas of it to read from, with commas between; without them, the"
-        " primary answers every read",
+        description="streaming replicas of the (first) primary to read from, with commas between;"
+        " without them, the primary answers every read",
     )
     redis_url: str = Field(description="Redis or Valkey: frames travel here")
     rabbitmq_url: str = Field(
@@ -43,10 +57,22 @@ class Settings(BaseSettings):
     notificator_replicas: _Replicas = 1
     pages_replicas: _Replicas = 1
 
+    @field_validator("shard_urls")
+    @classmethod
+    def _not_too_many(cls, value: str) -> str:
+        if len(_addresses(value)) >= limits.SHARDS_MAX:
+            raise ValueError(f"at most {limits.SHARDS_MAX - 1} addresses may be given")
+        return value
+
+    @property
+    def primaries(self) -> tuple[str, ...]:
+        """See :func:`primaries_of`."""
+        return primaries_of(self.database_url, self.shard_urls)
+
     @property
     def replicas(self) -> tuple[str, ...]:
         """The addresses of ``replica_urls``."""
-        return tuple(url.strip() for url in self.replica_urls.split(",") if url.strip())
+        return _addresses(self.replica_urls)
 
     @classmethod
     def from_env(cls) -> Settings:

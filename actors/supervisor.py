@@ -20,12 +20,14 @@ from ray.actor import ActorHandle
 
 from actors.checkpoint_writer import CheckpointWriter
 from actors.nodes import Nodes
-from actors.postgres import AWAY, create_pool
+from actors.postgres import Database, LoneConnection
 from actors.session_actor import SessionActor
 from actors.settings import Settings
+from actors.shards import Shards, tell_ends
 from actors.sql import queries
 from engine import limits
 from engine.errors import Unavailable
+from engine.ids import SessionId
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +79,8 @@ class Supervisor:
         self._leaving: set[str] = set()
         #: Held while a row gets an actor, and while actors and rows are compared.
         self._rows_lock = asyncio.Lock()
-        self._pool: Any = None
+        urls = self._settings.primaries
+        self._shards = Shards([LoneConnection(url) for url in urls])
         self._task = asyncio.get_running_loop().create_task(self._watch())
 
     async def assign(self, session_id: str, lost_actor: str | None) -> str:
@@ -90,14 +93,15 @@ class Supervisor:
                 returned: somebody was faster.
 
         Raises:
+            NotFound: the session names a primary that is not there.
             Unavailable: the database is away, or the session is over.
         """
+        database = self._shards.of(SessionId(session_id))
         async with self._rows_lock:
             name, handle = self._warm.popleft() if self._warm else self._create()
             try:
-                pool = await self._connected()
-                rows = await pool.fetch(queries["assign_actor"], session_id, name, lost_actor)
-            except (*AWAY, asyncpg.PostgresError) as error:
+                rows = await database.fetch(queries["assign_actor"], session_id, name, lost_actor)
+            except (Unavailable, asyncpg.PostgresError) as error:
                 # The row may name it or not. Killed, it is lost to the session in either case,
                 # which is given another one.
                 ray.kill(handle, no_restart=True)
@@ -108,10 +112,7 @@ class Supervisor:
                 handle.open.remote()
                 return name
             self._warm.append((name, handle))
-        try:
-            rows = await pool.fetch(queries["session_by_id"], session_id)
-        except AWAY as error:
-            raise Unavailable(f"the database is away: {error!r}") from error
+        rows = await database.fetch(queries["session_by_id"], session_id)
         if not rows or rows[0]["actor_name"] is None or rows[0]["ended_at"] is not None:
             raise Unavailable(f"session {session_id} has no actor and can be given none")
         return str(rows[0]["actor_name"])
@@ -125,11 +126,6 @@ class Supervisor:
     def _create(self) -> tuple[str, ActorHandle[Any]]:
         name = f"{_ACTOR_PREFIX}{uuid.uuid4().hex}"
         return name, create_session_actor(name, self._settings.ray_namespace)
-
-    async def _connected(self) -> Any:
-        if self._pool is None:
-            self._pool = await create_pool(self._settings.database_url, size_max=2)
-        return self._pool
 
     # --- the watch ------------------------------------------------------------------------------------
 
@@ -173,25 +169,31 @@ class Supervisor:
                 log.info("action=warm_actor_ended actor=%s", name)
 
     def _start_writers(self) -> None:
-        """Where a broker stands before the tables: whoever brings them together, unless it is there."""
-        if not self._settings.rabbitmq_url:
+        """Where a broker stands before the tables: whoever brings them together, unless it is there.
+
+        Each primary has writers of its own, so that one that is away holds up no other's answers.
+        """
+        settings = self._settings
+        if not settings.rabbitmq_url:
             return
-        for index in range(self._settings.writers):
+        for number in range(settings.writers * len(settings.primaries)):
+            shard, index = divmod(number, settings.writers)
             options: dict[str, Any] = {
-                "name": f"{WRITER_PREFIX}{index}",
-                "namespace": self._settings.ray_namespace,
+                "name": f"{WRITER_PREFIX}{number}",
+                "namespace": settings.ray_namespace,
                 "lifetime": "detached",
                 "get_if_exists": True,
                 "max_restarts": -1,
                 "num_cpus": _WRITER_CPUS,
             }
-            settings = self._settings
+            url = settings.primaries[shard]
             ray.remote(CheckpointWriter).options(**options).remote(
-                index, settings.writers, settings.rabbitmq_url, settings.database_url
+                index, settings.writers, settings.rabbitmq_url, url, shard
             )
 
     def _has_room(self) -> bool:
-        return len(self._warm) + len(self._busy) < limits.SESSIONS_LIVE_MAX
+        most = limits.SESSIONS_LIVE_MAX * len(self._settings.primaries)
+        return len(self._warm) + len(self._busy) < most
 
     async def _adopt(self) -> None:
         """After a restart: find the actors that an earlier supervisor started.
@@ -262,19 +264,24 @@ class Supervisor:
         """Free the PINs of sessions whose actors have gone with the cluster that they lived in."""
         async with self._rows_lock:
             names = await asyncio.to_thread(ray.util.list_named_actors)
-            try:
-                pool = await self._connected()
-                ended = await pool.fetch(
-                    queries["end_abandoned"],
-                    names,
-                    self._settings.linger_ms,
-                    limits.IDLE_MS_MAX,
-                )
-            except AWAY as error:
-                log.warning("action=sweep_failed reason=%r", error)
-                return
+            for shard, database in enumerate(self._shards.databases):
+                try:
+                    await self._sweep(shard, database, names)
+                except Unavailable as error:
+                    log.warning("action=sweep_failed shard=%d reason=%r", shard, error)
+
+    async def _sweep(self, shard: int, database: Database, names: list[str]) -> None:
+        ended = await database.fetch(
+            queries["end_abandoned"], names, self._settings.linger_ms, limits.IDLE_MS_MAX, shard
+        )
         for row in ended:
             log.info("action=abandoned_ended session=%s", row["session_id"])
+        catalogue = self._shards.catalogue
+        if database is not catalogue:
+            entries = await catalogue.fetch(queries["entries"], shard)
+            if entries:
+                ids = [SessionId(str(row["session_id"])) for row in entries]
+                await tell_ends(catalogue, database, ids)
 
 
 def supervisor(namespace: str) -> ActorHandle[Any]:

@@ -55,7 +55,7 @@ EXTEND_MS_MIN: Final = 1_000
 EXTEND_MS_MAX: Final = 300_000
 #: Host commands remembered for repeats.
 COMMANDS_REMEMBERED_MAX: Final = 256
-#: Live sessions of one embedded deployment: each holds one PostgreSQL connection of 400.
+#: Live sessions of one primary: each holds one PostgreSQL connection of 400.
 SESSIONS_LIVE_MAX: Final = 200
 
 # --- time on the answer path --------------------------------------------------------------------
@@ -82,6 +82,8 @@ RETRY_AFTER_MS: Final = 1_000
 
 #: Queues that sessions share; some tens at the most, or RabbitMQ's throughput falls.
 PARTITIONS: Final = 8
+#: Primaries, each with its own ``PARTITIONS`` queues. A session's id has a byte for its number.
+SHARDS_MAX: Final = 4
 #: Deliveries of one message before it goes to the dead letters; a consumer's crash counts as one.
 DELIVERIES_MAX: Final = 20
 #: Rows that a writer stores in one transaction.
@@ -200,6 +202,7 @@ assert JOINS_CREDIT < JOINS_BURST_MAX
 assert 2 * PRESENCE_INTERVAL_MS < PRESENCE_TTL_MS, "one report may be lost"
 assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"
 assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX
+assert SHARDS_MAX * PARTITIONS <= 40, "RabbitMQ's throughput falls beyond some tens of queues"  # noqa: PLR2004
 assert EPOCH_READ_INTERVAL_MS < LEASE_MS, "a reading is renewed before it is too old"
 assert CONFIRM_WAIT_MS < ACTOR_CALL_MS_MAX < BATCH_RETRY_MS_MAX
 assert TYPED_CHARS_MAX * 4 + 512 < MESSAGE_BYTES_MAX <= BODY_BYTES_MAX

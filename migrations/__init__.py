@@ -7,6 +7,7 @@ from migrations.migrator import (
     Migrator,
     SchemaMismatch,
     check_schema,
+    check_schemas,
 )
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "Migrator",
     "SchemaMismatch",
     "check_schema",
+    "check_schemas",
 ]

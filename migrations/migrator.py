@@ -8,16 +8,20 @@ ran is an error: a schema is what its files say.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
 
+log = logging.getLogger(__name__)
+
 #: Any number that no other user of the database takes for an advisory lock.
 _LOCK_KEY = 0x52_41_59_51
+_AWAY = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
 _FILE = re.compile(r"^(\d{4})_(\w+)\.up\.sql$")
 _FOLDER = Path(__file__).parent
 
@@ -236,3 +240,20 @@ async def check_schema(url: str, folder: Path = _FOLDER) -> None:
     if missing:
         names = ", ".join(f"{line.version:04} {line.name}" for line in missing)
         raise SchemaMismatch(f"the database lacks {names}; run `rayquiz migrate up` first")
+
+
+async def check_schemas(urls: Sequence[str]) -> None:
+    """Return when the first database, and every other one that is there, has this program's schema.
+
+    Raises:
+        SchemaMismatch: one has not; the message says which and what to do.
+    """
+    await check_schema(urls[0])
+    for number, url in enumerate(urls[1:], 1):
+        try:
+            await check_schema(url)
+        except SchemaMismatch as error:
+            raise SchemaMismatch(f"primary {number}: {error}") from None
+        except _AWAY as error:
+            # What it has is away with it; what the others have is not.
+            log.warning("action=schema_unknown primary=%d reason=%r", number, error)

@@ -1,25 +1,24 @@
-"""What every replica of a service holds: settings, tokens, database pool, gateway, metrics."""
+"""What every replica of a service holds: settings, tokens, database pools, gateway, metrics."""
 
 from __future__ import annotations
-
-import asyncpg
 
 from actors.cache import Cache
 from actors.collector import collect_seldom
 from actors.directory import Directory
-from actors.postgres import create_pool
+from actors.postgres import Pool, create_pool
 from actors.read_replicas import ReadReplicas
 from actors.settings import Settings
+from actors.shards import Shards
 from engine import limits
 from engine.ids import SessionId
 from engine.model import Mode
-from migrations import check_schema
+from migrations import check_schemas
 from serve_app.auth import Tokens
 from serve_app.batcher import Gateway
 from serve_app.rate import Rate
 from serve_app.shared_rate import SharedRate
 
-#: Connections of one replica to the database: look-ups and reads only, never one per answer.
+#: Connections of one replica to each primary: look-ups and reads only, never one per answer.
 _POOL_SIZE = 8
 _MODES_REMEMBERED_MAX = 10_000
 _JOIN_RATE = Rate(limits.JOINS_PER_S_MAX, limits.JOINS_BURST_MAX)
@@ -28,13 +27,15 @@ _JOIN_RATE = Rate(limits.JOINS_PER_S_MAX, limits.JOINS_BURST_MAX)
 class Replica:
     """The parts that services share; made once per process."""
 
-    def __init__(self, settings: Settings, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, settings: Settings, shards: Shards[Pool]) -> None:
         self.settings = settings
-        self.pool = pool
+        self.shards = shards
+        #: Of the catalogue, the only primary where there is one.
+        self.pool = shards.catalogue
         self.tokens = Tokens(settings.secret)
-        self.reads = ReadReplicas(pool, settings.database_url, settings.replicas)
+        self.reads = ReadReplicas(self.pool, settings.database_url, settings.replicas)
         self.cache = Cache(settings.redis_url)
-        self.directory = Directory(pool, settings.ray_namespace, self.cache)
+        self.directory = Directory(shards, settings.ray_namespace, self.cache)
         self.gateway = Gateway(self.directory)
         #: Joins by session: a flood of them must not drown the session, nor its neighbours.
         self.joins = SharedRate(self.cache, "joins", _JOIN_RATE, limits.SESSIONS_LIVE_MAX)
@@ -42,16 +43,16 @@ class Replica:
 
     @classmethod
     async def create(cls) -> Replica:
-        """Read the environment, check the schema, open the pool.
+        """Read the environment, check the schema, open the pools.
 
         Raises:
             SettingsError, SchemaMismatch: the service must not start.
         """
         settings = Settings.from_env()
-        await check_schema(settings.database_url)
-        pool = await create_pool(settings.database_url, _POOL_SIZE)
+        await check_schemas(settings.primaries)
+        pools = [await create_pool(url, _POOL_SIZE) for url in settings.primaries]
         collect_seldom()
-        return cls(settings, pool)
+        return cls(settings, Shards(pools))
 
     async def mode_of(self, session_id: SessionId) -> Mode:
         """Whether a session is live or self-paced; looked up once, it never changes."""
@@ -67,4 +68,5 @@ class Replica:
         """Give the connections back."""
         await self.reads.close()
         await self.cache.close()
-        await self.pool.close()
+        for pool in self.shards.databases:
+            await pool.close()

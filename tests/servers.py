@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from actors.library import QuizLibrary
-from actors.log_message import partition_of
 from actors.postgres import create_pool
+from actors.shards import partition_of
 from actors.sql import queries
 from engine import limits
 from engine.ids import Pin, SessionId
@@ -156,7 +156,7 @@ def make_session():
         pin = Pin(f"{secrets.randbelow(10**limits.PIN_DIGITS):0{limits.PIN_DIGITS}}")
         create = queries["create_session"]
         assert await pool.fetchrow(
-            create, session_id, quiz_row.quiz_id, pin, body, partition_of(session_id)
+            create, session_id, quiz_row.quiz_id, pin, body, partition_of(session_id), 0
         )
         assert await pool.fetchrow(queries["assign_actor"], session_id, actor_name, None)
         return NewSession(session_id, actor_name)

@@ -57,6 +57,20 @@ async def read(request: Request, work: Callable[[Database], Awaitable[_T]]) -> _
     return await replica_of(request).reads.read(work, newest=_CHANGED in request.cookies)
 
 
+async def read_session(
+    request: Request, session_id: SessionId, work: Callable[[Database], Awaitable[_T]]
+) -> _T:
+    """Read what is stored of a session, where it is. Of several primaries the catalogue has replicas.
+
+    Raises:
+        NotFound: there is no primary that could have it.
+        QuizError: what ``work`` raises on its primary.
+    """
+    shards = replica_of(request).shards
+    database = shards.of(session_id)
+    return await (read(request, work) if database is shards.catalogue else work(database))
+
+
 def note_change(response: Response) -> None:
     """Have the client's next reads come from the primary (a FastAPI dependency).
 

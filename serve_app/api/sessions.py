@@ -25,7 +25,7 @@ from engine.wire import (
     decode_snapshot,
     encode_json,
 )
-from serve_app.api.context import member, note_change, operator, read, replica_of
+from serve_app.api.context import member, note_change, operator, read, read_session, replica_of
 from serve_app.api.schemas import (
     Joined,
     JoinIn,
@@ -65,7 +65,7 @@ async def create_session(
     """The quiz's newest version is pinned; the tokens are for the host and for projectors."""
     replica = replica_of(request)
     settings = msgspec.convert(body.settings.model_dump(), SessionSettings)
-    opened = await open_session(replica.pool, replica.directory, QuizId(body.quiz_id), settings)
+    opened = await open_session(replica.directory, QuizId(body.quiz_id), settings)
     return SessionOpened(
         session_id=opened.session_id,
         pin=opened.pin,
@@ -200,7 +200,7 @@ async def scoreboard(
             points=row.points,
             rank=row.rank,
         )
-        for row in await read(request, finished)
+        for row in await read_session(request, session, finished)
     ]
     return ScoreboardOut(source="database", items=items)
 
@@ -232,5 +232,5 @@ async def results(session_id: SessionPath, request: Request) -> Response:
             raise Conflict("the session is not finished yet")
         return found
 
-    found = await read(request, finished)
+    found = await read_session(request, session, finished)
     return JSONResponse(msgspec.to_builtins(found), headers={"cache-control": "no-store"})

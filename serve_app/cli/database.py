@@ -1,21 +1,25 @@
-"""The database that a command works on: named by the environment, running, or started for it."""
+"""The database that a command works on: named by the environment, running, or started for it.
+
+It may have several primaries; see :mod:`actors.shards`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import asyncpg
 import typer
 
-from actors.postgres import create_pool
+from actors.postgres import Pool, create_pool
+from actors.settings import primaries_of
+from actors.shards import Shards
 from engine.errors import QuizError
-from migrations import MigrationError, Migrator, check_schema
+from migrations import MigrationError, Migrator, check_schemas
 from serve_app.cli.console import complain
 from serve_app.embedded.data_folder import DataFolder
 from serve_app.embedded.postgres import Postgres
@@ -25,8 +29,8 @@ _POOL_SIZE = 2
 
 
 @contextmanager
-def database(data: Path, *, migrate: bool = False) -> Iterator[str]:
-    """The address of the database, for as long as the command works.
+def database(data: Path, *, migrate: bool = False) -> Iterator[tuple[str, ...]]:
+    """The addresses of the primaries, the catalogue first, for as long as the command works.
 
     Args:
         data: the data folder; a server is started on it when none is running.
@@ -37,11 +41,11 @@ def database(data: Path, *, migrate: bool = False) -> Iterator[str]:
     """
     try:
         if url := os.environ.get("RAYQUIZ_DATABASE_URL"):
-            yield url
+            yield primaries_of(url, os.environ.get("RAYQUIZ_SHARD_URLS", ""))
             return
         folder = DataFolder(data)
         if settings := folder.running():
-            yield settings.database_url
+            yield settings.primaries
             return
         folder.claim()
         with tempfile.TemporaryDirectory(prefix="rq-") as sockets:
@@ -50,7 +54,7 @@ def database(data: Path, *, migrate: bool = False) -> Iterator[str]:
                 server.start()
                 if migrate:
                     asyncio.run(Migrator(server.url).up())
-                yield server.url
+                yield (server.url,)
             finally:
                 server.stop()
                 folder.release()
@@ -59,19 +63,20 @@ def database(data: Path, *, migrate: bool = False) -> Iterator[str]:
         raise typer.Exit(1) from error
 
 
-def run_on_database(
-    data: Path, work: Callable[[asyncpg.Pool[asyncpg.Record]], Awaitable[_T]]
-) -> _T:
+def run_on_database(data: Path, work: Callable[[Shards[Pool]], Awaitable[_T]]) -> _T:
     """Do some work on a database that has this program's schema.
 
     Raises:
         typer.Exit: status 1, after a sentence that says what is wrong.
     """
 
-    async def run(url: str) -> _T:
-        await check_schema(url)
-        async with await create_pool(url, _POOL_SIZE) as pool:
-            return await work(pool)
+    async def run(urls: Sequence[str]) -> _T:
+        await check_schemas(urls)
+        async with AsyncExitStack() as stack:
+            pools = [
+                await stack.enter_async_context(await create_pool(url, _POOL_SIZE)) for url in urls
+            ]
+            return await work(Shards(pools))
 
-    with database(data, migrate=True) as url:
-        return asyncio.run(run(url))
+    with database(data, migrate=True) as urls:
+        return asyncio.run(run(urls))

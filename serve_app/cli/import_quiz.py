@@ -33,7 +33,7 @@ def import_file(
 ) -> None:
     """Put a quiz into the library. What could not be carried over is listed, item by item."""
     report = read_quiz(file, title, format_name)
-    row = run_on_database(data, lambda pool: QuizLibrary(pool).create(report.quiz))
+    row = run_on_database(data, lambda shards: QuizLibrary(shards.catalogue).create(report.quiz))
     for skipped in report.skipped:
         errors.print(
             f"line {skipped.line}: skipped: {skipped.item}: {skipped.reason}", markup=False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -13,7 +13,9 @@ from migrations import Migration, Migrator
 from serve_app.cli.console import DEFAULT_DATA, DataOption, out
 from serve_app.cli.database import database
 
-app = typer.Typer(help="The database's schema.", no_args_is_help=True)
+app = typer.Typer(
+    help="The schema of the database, on each of its primaries.", no_args_is_help=True
+)
 
 
 @app.command()
@@ -22,8 +24,9 @@ def up(
     to: Annotated[int | None, typer.Option(help="Last version to apply; all by default.")] = None,
 ) -> None:
     """Apply the migrations that are missing."""
-    with database(data) as url:
-        _report("applied", asyncio.run(Migrator(url).up(to)))
+    with database(data) as urls:
+        for url in _each(urls):
+            _report("applied", asyncio.run(Migrator(url).up(to)))
 
 
 @app.command()
@@ -32,22 +35,34 @@ def down(
     to: Annotated[int | None, typer.Option(help="Version to go back to; 0 undoes all.")] = None,
 ) -> None:
     """Undo the newest migration, or all above a version. Data in what is undone is lost."""
-    with database(data) as url:
-        _report("undone", asyncio.run(Migrator(url).down(to)))
+    with database(data) as urls:
+        for url in _each(urls):
+            _report("undone", asyncio.run(Migrator(url).down(to)))
 
 
 @app.command()
 def status(data: DataOption = DEFAULT_DATA) -> None:
     """List the migrations. Exit status 1 when one is missing, unknown or was changed."""
-    with database(data) as url:
-        lines = asyncio.run(Migrator(url).status())
-    table = Table("version", "name", "state", box=None)
-    for line in lines:
-        state = line.problem or ("applied" if line.applied else "missing")
-        table.add_row(f"{line.version:04}", line.name, state)
-    out.print(table)
-    if any(line.problem or not line.applied for line in lines):
+    found = []
+    with database(data) as urls:
+        for url in _each(urls):
+            lines = asyncio.run(Migrator(url).status())
+            found += lines
+            table = Table("version", "name", "state", box=None)
+            for line in lines:
+                state = line.problem or ("applied" if line.applied else "missing")
+                table.add_row(f"{line.version:04}", line.name, state)
+            out.print(table)
+    if any(line.problem or not line.applied for line in found):
         raise typer.Exit(1)
+
+
+def _each(urls: Sequence[str]) -> Iterator[str]:
+    """Each primary, with a heading where there are several."""
+    for number, url in enumerate(urls):
+        if len(urls) > 1:
+            out.print(f"primary {number}", highlight=False)
+        yield url
 
 
 def _report(verb: str, migrations: Sequence[Migration]) -> None:

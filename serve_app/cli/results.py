@@ -30,14 +30,17 @@ def results(
     """Show the results of a session, or list the sessions."""
     if session is None:
         rows, _ = run_on_database(
-            data, lambda pool: ResultsReader(pool).page(limits.LISTING_ROWS_MAX, None)
+            data, lambda shards: ResultsReader(shards.catalogue).page(limits.LISTING_ROWS_MAX, None)
         )
         if as_json:
             print_json([row._asdict() for row in rows])
         else:
             out.print(_listing(rows))
         return
-    found = run_on_database(data, lambda pool: ResultsReader(pool).results(SessionId(session)))
+    session_id = SessionId(session)
+    found = run_on_database(
+        data, lambda shards: ResultsReader(shards.of(session_id)).results(session_id)
+    )
     if as_json:
         print_json(found)
     elif as_csv:

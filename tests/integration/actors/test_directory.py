@@ -12,6 +12,7 @@ from actors.directory import Directory
 from actors.library import QuizLibrary
 from actors.postgres import create_pool
 from actors.sessions import open_session
+from actors.shards import Shards
 from engine import limits
 from engine.errors import Conflict, Malformed, NotFound, TooMany, Unavailable
 from engine.model import SessionSettings
@@ -81,7 +82,7 @@ async def cache(redis_url):
 
 @pytest.fixture
 def directory(pool, boss, actors, cache):
-    return Directory(pool, "a-namespace", cache)
+    return Directory(Shards([pool]), "a-namespace", cache)
 
 
 async def end(pool, session_id):
@@ -133,10 +134,10 @@ async def test_a_pin_that_was_another_sessions_a_moment_ago_leads_to_the_new_one
     monkeypatch.setattr(sessions_module.secrets, "randbelow", lambda _: 4_711)
     actors |= {"actor-1", "actor-2"}
     row = await QuizLibrary(pool).create(make_quiz())
-    first = await open_session(pool, directory, row.quiz_id, SessionSettings())
+    first = await open_session(directory, row.quiz_id, SessionSettings())
     assert (await directory.by_pin(first.pin)).session_id == first.session_id
     await end(pool, first.session_id)
-    second = await open_session(pool, directory, row.quiz_id, SessionSettings())
+    second = await open_session(directory, row.quiz_id, SessionSettings())
     assert second.pin == first.pin
     assert (await directory.by_pin(second.pin)).session_id == second.session_id
 
@@ -231,11 +232,11 @@ async def test_handles_of_sessions_that_are_over_do_not_pile_up(
 
 async def test_a_database_that_is_away_is_said_to_be(tmp_path, cache):
     pool = await create_pool(f"postgresql://postgres@/rayquiz?host={tmp_path}", size_max=1)
-    directory = Directory(pool, "a-namespace", cache)
+    directory = Directory(Shards([pool]), "a-namespace", cache)
     with pytest.raises(Unavailable):
         await directory.by_pin("123456")
     with pytest.raises(Unavailable):
-        await open_session(pool, directory, NOBODY, SessionSettings())
+        await open_session(directory, NOBODY, SessionSettings())
     await pool.close()
 
 
@@ -257,7 +258,7 @@ def pins(monkeypatch):
 
 async def test_an_opened_session_can_be_found_and_has_an_actor(pool, directory, quiz_id, pins):
     pins += [42]
-    opened = await open_session(pool, directory, quiz_id, SessionSettings())
+    opened = await open_session(directory, quiz_id, SessionSettings())
     assert opened.pin == "000042"
     info = await directory.by_pin("000042")
     assert (info.session_id, info.actor_name) == (opened.session_id, "actor-1")
@@ -267,47 +268,47 @@ async def test_a_pin_in_use_is_passed_over_and_comes_back_when_its_session_has_e
     pool, directory, quiz_id, pins
 ):
     pins += [1, 1, 1, 2, 1]
-    first = await open_session(pool, directory, quiz_id, SessionSettings())
-    second = await open_session(pool, directory, quiz_id, SessionSettings())
+    first = await open_session(directory, quiz_id, SessionSettings())
+    second = await open_session(directory, quiz_id, SessionSettings())
     assert (first.pin, second.pin) == ("000001", "000002")
     await end(pool, first.session_id)
-    third = await open_session(pool, directory, quiz_id, SessionSettings())
+    third = await open_session(directory, quiz_id, SessionSettings())
     assert third.pin == "000001"
     assert (await directory.by_pin("000001")).session_id == third.session_id
 
 
 async def test_when_no_pin_is_free_it_is_to_be_tried_again(pool, directory, quiz_id, pins):
     pins += [1] * 20
-    await open_session(pool, directory, quiz_id, SessionSettings())
+    await open_session(directory, quiz_id, SessionSettings())
     with pytest.raises(Unavailable, match="no free PIN"):
-        await open_session(pool, directory, quiz_id, SessionSettings())
+        await open_session(directory, quiz_id, SessionSettings())
 
 
 @pytest.mark.parametrize("missing", [NOBODY, "no uuid", "nul\0inside"])
 async def test_a_session_of_nothing_is_not_found(pool, directory, missing):
     with pytest.raises(NotFound):
-        await open_session(pool, directory, missing, SessionSettings())
+        await open_session(directory, missing, SessionSettings())
     assert await pool.fetchval("SELECT count(*) FROM sessions") == 0
 
 
 async def test_settings_that_do_not_fit_are_refused(pool, directory, quiz_id):
     with pytest.raises(Malformed):
-        await open_session(pool, directory, quiz_id, SessionSettings(preview_ms=-1))
+        await open_session(directory, quiz_id, SessionSettings(preview_ms=-1))
 
 
 async def test_so_many_sessions_live_and_no_more(pool, directory, quiz_id, monkeypatch):
     monkeypatch.setattr(limits, "SESSIONS_LIVE_MAX", 1)
-    first = await open_session(pool, directory, quiz_id, SessionSettings())
+    first = await open_session(directory, quiz_id, SessionSettings())
     with pytest.raises(TooMany, match="at most 1 may be"):
-        await open_session(pool, directory, quiz_id, SessionSettings())
+        await open_session(directory, quiz_id, SessionSettings())
     await end(pool, first.session_id)
-    await open_session(pool, directory, quiz_id, SessionSettings())
+    await open_session(directory, quiz_id, SessionSettings())
 
 
 async def test_a_session_without_an_actor_does_not_keep_its_pin(pool, directory, quiz_id, boss):
     boss.works, boss.error = False, Unavailable("the supervisor is away")
     with pytest.raises(Unavailable):
-        await open_session(pool, directory, quiz_id, SessionSettings())
+        await open_session(directory, quiz_id, SessionSettings())
     assert await pool.fetchval("SELECT count(*) FROM sessions") == 0
 
 
@@ -315,5 +316,5 @@ async def test_a_session_whose_actor_was_given_and_the_reply_lost_is_open(
     pool, directory, quiz_id, boss
 ):
     boss.error = Unavailable("the supervisor is away")
-    opened = await open_session(pool, directory, quiz_id, SessionSettings())
+    opened = await open_session(directory, quiz_id, SessionSettings())
     assert (await directory.by_id(opened.session_id)).actor_name == "actor-1"

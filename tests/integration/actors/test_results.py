@@ -50,7 +50,9 @@ async def session_id(pool, played):
     quiz_id = (await QuizLibrary(pool).create(played.state.quiz)).quiz_id
     session_id = str(uuid.uuid4())
     settings = msgspec.json.encode(SETTINGS).decode()
-    assert await pool.fetch(queries["create_session"], session_id, quiz_id, "123456", settings, 0)
+    assert await pool.fetch(
+        queries["create_session"], session_id, quiz_id, "123456", settings, 0, 0
+    )
     numbered = list(enumerate(played.events, 1))
     joins = [(e, n) for n, e in numbered if isinstance(e, Joined)]
     answers = [(e, n) for n, e in numbered if isinstance(e, AnswerAccepted)]

@@ -58,8 +58,8 @@ async def make_actor(database_url, redis_url, monkeypatch):
         await asyncio.gather(*actor._tasks, return_exceptions=True)
         if actor._host is not None:
             await actor._host.close()
-        if actor._connection is not None:
-            await actor._connection.close()
+        for database in actor._shards.databases:
+            await database.close()
 
 
 async def ask(actor, *items):

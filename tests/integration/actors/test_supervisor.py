@@ -139,8 +139,8 @@ async def make_supervisor(cluster, database_url, monkeypatch):
     for supervisor in supervisors:
         supervisor._task.cancel()
         await asyncio.gather(supervisor._task, return_exceptions=True)
-        if supervisor._pool is not None:
-            await supervisor._pool.close()
+        for database in supervisor._shards.databases:
+            await database.close()
 
 
 @pytest.fixture

@@ -1,14 +1,17 @@
 """The Migrator on a real PostgreSQL, with the project's own migrations and with small ones."""
 
 import asyncio
+import re
 import uuid
 
 import asyncpg
 import pytest
+from typer.testing import CliRunner
 
 from actors.settings import Settings
-from migrations import MigrationError, Migrator, SchemaMismatch, check_schema
+from migrations import MigrationError, Migrator, SchemaMismatch, check_schema, check_schemas
 from migrations.migrator import load
+from serve_app.cli import app
 from serve_app.replica import Replica
 
 #: What a schema is made of: columns, constraints, indexes; and every type, function and sequence.
@@ -217,3 +220,32 @@ def test_a_folder_that_is_no_sequence_is_refused(tmp_path, files, message):
         (tmp_path / name).write_text("SELECT 1;")
     with pytest.raises(MigrationError, match=message):
         load(tmp_path)
+
+
+async def test_of_several_primaries_the_first_must_be_there_and_none_may_differ(
+    url, database_url, tmp_path, caplog
+):
+    away = f"postgresql://postgres@/rayquiz?host={tmp_path}"
+    await check_schemas((database_url, away))
+    assert "action=schema_unknown primary=1" in caplog.text
+    with pytest.raises(OSError):
+        await check_schemas((away, database_url))
+    with pytest.raises(SchemaMismatch, match="primary 1: the database lacks 0001"):
+        await check_schemas((database_url, url))
+
+
+def test_the_command_migrates_every_primary(database_url, url, monkeypatch):
+    monkeypatch.setenv("RAYQUIZ_DATABASE_URL", database_url)
+    monkeypatch.setenv("RAYQUIZ_SHARD_URLS", url)
+
+    def run(*arguments):
+        return CliRunner().invoke(app, ["migrate", *arguments])
+
+    status = run("status")
+    assert status.exit_code == 1
+    assert len(re.findall(r"0003 +shards", status.output)) == 2
+    done = run("up")
+    assert done.exit_code == 0
+    assert "primary 0\nnothing to do" in done.output
+    assert "primary 1\napplied 0001 sessions" in done.output
+    assert run("status").exit_code == 0

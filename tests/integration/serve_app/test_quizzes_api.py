@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from actors.settings import Settings
+from actors.shards import Shards
 from engine import limits
 from engine.importers import to_json
 from engine.testing.factories import make_quiz
@@ -26,7 +27,7 @@ def replica(pool, database_url):
         secret=SECRET,
         public_url="http://test",
     )
-    return Replica(settings, pool)
+    return Replica(settings, Shards([pool]))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import pytest
 
 from actors.settings import Settings, SettingsError
+from engine import limits
 
 SETTINGS = Settings(
     database_url="postgresql://postgres@/rayquiz?host=/tmp/x",
@@ -57,3 +58,13 @@ def test_nothing_is_changed_while_it_runs():
 def test_replicas_are_addresses_with_commas_between(environment, urls, replicas):
     environment.setenv("RAYQUIZ_REPLICA_URLS", urls)
     assert Settings.from_env().replicas == replicas
+
+
+def test_the_first_primary_is_the_catalogue_and_there_are_so_many_at_most(environment):
+    assert Settings.from_env().primaries == (SETTINGS.database_url,)
+    others = [f"postgresql://{n}/q" for n in range(1, limits.SHARDS_MAX)]
+    environment.setenv("RAYQUIZ_SHARD_URLS", ",".join(others))
+    assert Settings.from_env().primaries == (SETTINGS.database_url, *others)
+    environment.setenv("RAYQUIZ_SHARD_URLS", ",".join([*others, "postgresql://more/q"]))
+    with pytest.raises(SettingsError, match=f"RAYQUIZ_SHARD_URLS: .*at most {len(others)}"):
+        Settings.from_env()
