@@ -54,18 +54,13 @@ class SharedRate:
             if task is None:
                 task = asyncio.get_running_loop().create_task(self._ask(key))
                 self._asking[key] = task
-                task.add_done_callback(lambda done: self._asked(key, done))
+                task.add_done_callback(_note_end)
             try:
                 if not await asyncio.shield(task):
                     return False
             except Unavailable:
                 return self._own.take(key)
         return True
-
-    def _asked(self, key: str, task: asyncio.Task[bool]) -> None:
-        del self._asking[key]
-        if not task.cancelled():
-            task.exception()  # told to those who still wait
 
     def _use(self, key: str) -> bool:
         count, until = self._credits.get(key, (0, 0.0))
@@ -75,17 +70,27 @@ class SharedRate:
         return True
 
     async def _ask(self, key: str) -> bool:
-        granted: int = await self._cache.ask(
-            lambda client: client.eval(
-                _GRANT,
-                1,
-                f"rayquiz:rate:{self._name}:{key}",
-                self._rate.per_s,
-                self._rate.burst,
-                limits.JOINS_CREDIT,
+        try:
+            granted: int = await self._cache.ask(
+                lambda client: client.eval(
+                    _GRANT,
+                    1,
+                    f"rayquiz:rate:{self._name}:{key}",
+                    self._rate.per_s,
+                    self._rate.burst,
+                    limits.JOINS_CREDIT,
+                )
             )
-        )
+        finally:
+            # Here, not in a callback: whoever comes before that ran would find a task that has
+            # ended, again and again, and never let the loop go on.
+            del self._asking[key]
         if len(self._credits) >= self._keys_max:
             self._credits.clear()
         self._credits[key] = (granted, time.monotonic() + limits.JOINS_CREDIT_MS / 1000)
         return granted > 0
+
+
+def _note_end(task: asyncio.Task[bool]) -> None:
+    if not task.cancelled():
+        task.exception()  # told to those who still wait
