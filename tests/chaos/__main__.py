@@ -87,7 +87,7 @@ def _until_flow(played: Round, hit_ns: int, fault: Fault) -> float:
     deadline = time.monotonic() + (fault.away_s or _FLOW_S_MAX)
     while time.monotonic() < deadline:
         times = [
-            at for key, at in list(ledger.acknowledged_at.items()) if ledger.sent[key] > from_ns
+            at for key, at in ledger.acknowledged_at.copy().items() if ledger.sent[key] > from_ns
         ]
         if times:
             return (min(times) - hit_ns) / 1e9
