@@ -10,19 +10,26 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from actors.tasks import SharedWork
 from engine import limits
 from engine.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+#: What the scripts begin with that Redis runs: its own clock, because those of the processes differ.
+NOW_MS: Final = """
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
 
 _ANSWER_S_MAX = limits.CACHE_ANSWER_MS_MAX / 1000
 _CONNECTIONS_MAX = 8
@@ -43,7 +50,7 @@ class Cache:
         )
         self._redis = redis.asyncio.Redis.from_pool(pool)
         self._rests_until = 0.0
-        self._reading: dict[str, asyncio.Task[bytes]] = {}
+        self._reading = SharedWork[str, bytes]()
 
     async def ask(self, work: Callable[[Any], Awaitable[_T]]) -> _T:
         """Have the client (``redis.asyncio.Redis``) do something.
@@ -69,17 +76,7 @@ class Cache:
         Raises:
             whatever ``fill`` raises; nothing is kept then.
         """
-        task = self._reading.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._read_through(key, ttl_ms, fill))
-            self._reading[key] = task
-            task.add_done_callback(lambda done: self._read(key, done))
-        return await asyncio.shield(task)
-
-    def _read(self, key: str, task: asyncio.Task[bytes]) -> None:
-        del self._reading[key]
-        if not task.cancelled():
-            task.exception()  # told to those who still wait
+        return await self._reading.do(key, lambda: self._read_through(key, ttl_ms, fill))
 
     async def _read_through(
         self, key: str, ttl_ms: int, fill: Callable[[], Awaitable[bytes]]

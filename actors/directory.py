@@ -16,6 +16,7 @@ from actors.postgres import AWAY, Database
 from actors.shards import Shards
 from actors.sql import queries
 from actors.supervisor import supervisor
+from actors.tasks import SharedWork
 from engine import limits
 from engine.errors import Conflict, NotFound, QuizError, Unavailable
 from engine.ids import Pin, SessionId
@@ -60,7 +61,7 @@ class Directory:
         self._namespace = namespace
         self._cache = cache
         self._handles: dict[SessionId, ActorHandle[Any]] = {}
-        self._finding: dict[SessionId, asyncio.Task[ActorHandle[Any]]] = {}
+        self._finding = SharedWork[SessionId, ActorHandle[Any]]()
 
     async def by_pin(self, pin: Pin) -> SessionInfo:
         """The live session of a PIN, as it was ``SESSION_INFO_TTL_MS`` ago at most.
@@ -128,25 +129,18 @@ class Directory:
         known = self._handles.get(session_id)
         if known is not None:
             return known
-        # One search per session, however many wait for it; it outlives whoever started it.
-        task = self._finding.get(session_id)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._find(session_id))
-            self._finding[session_id] = task
-            task.add_done_callback(lambda done: self._found(session_id, done))
-        return await asyncio.shield(task)
-
-    def _found(self, session_id: SessionId, task: asyncio.Task[ActorHandle[Any]]) -> None:
-        self._finding.pop(session_id, None)
-        if task.cancelled() or task.exception() is not None:
-            return  # told to those who still wait
-        if len(self._handles) >= _HANDLES_MAX:
-            self._handles.clear()
-        self._handles[session_id] = task.result()
+        return await self._finding.do(session_id, lambda: self._find_and_remember(session_id))
 
     def forget(self, session_id: SessionId) -> None:
         """Drop a handle that has failed; the next :meth:`handle` looks anew."""
         self._handles.pop(session_id, None)
+
+    async def _find_and_remember(self, session_id: SessionId) -> ActorHandle[Any]:
+        found = await self._find(session_id)
+        if len(self._handles) >= _HANDLES_MAX:
+            self._handles.clear()
+        self._handles[session_id] = found
+        return found
 
     async def _find(self, session_id: SessionId) -> ActorHandle[Any]:
         info = await self.by_id(session_id)

@@ -36,7 +36,6 @@ from actors.sql import queries
 from actors.tasks import cancel
 from engine import limits
 from engine.errors import Fenced, Unavailable
-from engine.ids import SessionId
 from engine.recovery import state_digest
 from engine.wire import BatchAnswer, FaultReply, decode_batch, encode_pack
 
@@ -58,7 +57,6 @@ class SessionActor:
         self._shards = Shards([LoneConnection(url) for url in self._settings.primaries])
         #: To the primary of the session, once that is known.
         self._connection: LoneConnection | None = None
-        self._session_id: SessionId | None = None
         self._publisher: SessionPublisher | None = None
         self._log: CheckpointLog | None = None
         self._looking = asyncio.Lock()
@@ -156,7 +154,7 @@ class SessionActor:
                     return False
             if found is None:
                 return False
-            session_id = self._session_id = found.state.session_id
+            session_id = found.state.session_id
             connection = self._shards.of(session_id)
             self._connection = connection
             self._log = self._make_log(connection, found)
@@ -275,9 +273,9 @@ class SessionActor:
         if self._connection is catalogue:
             return
         assert self._connection is not None
-        assert self._session_id is not None
+        assert self._host is not None
         try:
-            await tell_ends(catalogue, self._connection, [self._session_id])
+            await tell_ends(catalogue, self._connection, [self._host.state.session_id])
         except Unavailable as error:
             log.warning("action=catalogue_untold actor=%s reason=%s", self._name, error)
         await self._close_others()

@@ -138,6 +138,14 @@ JOINS_BURST_MAX: Final = 2_000
 #: Joins that a replica takes from what all replicas share, at once, and how long it may keep them.
 JOINS_CREDIT: Final = 20
 JOINS_CREDIT_MS: Final = 500
+#: Open websockets of one replica; further ones are closed with ``replica_full``.
+CONNECTIONS_PER_REPLICA_MAX: Final = 20_000
+#: Bytes that may wait in one socket's buffer before it counts as slow and gets the newest only.
+SOCKET_BUFFER_BYTES_MAX: Final = 256 * 1024
+#: A socket that stays slow so long is closed with ``slow_consumer``.
+SLOW_MS_MAX: Final = 15_000
+#: Life of a token.
+TOKEN_LIFE_S: Final = 12 * 3_600
 
 # --- Redis beside the channels --------------------------------------------------------------------
 
@@ -151,14 +159,6 @@ SESSION_INFO_TTL_MS: Final = 5_000
 #: How often a replica tells who is connected to it, and after which time nobody believes it.
 PRESENCE_INTERVAL_MS: Final = 3_000
 PRESENCE_TTL_MS: Final = 8_000
-#: Open websockets of one replica; further ones are closed with ``replica_full``.
-CONNECTIONS_PER_REPLICA_MAX: Final = 20_000
-#: Bytes that may wait in one socket's buffer before it counts as slow and gets the newest only.
-SOCKET_BUFFER_BYTES_MAX: Final = 256 * 1024
-#: A socket that stays slow so long is closed with ``slow_consumer``.
-SLOW_MS_MAX: Final = 15_000
-#: Life of a token.
-TOKEN_LIFE_S: Final = 12 * 3_600
 
 # --- reads from replicas of the database ------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from actors.tasks import SharedWork
 from engine import limits
 from engine.errors import QuizError, Unavailable
 from engine.ids import Epoch, FrameVersion, OpeningNo, ParticipantId, SessionId
@@ -295,7 +296,7 @@ class Hub:
         self._gateway = gateway
         self._subscriber = subscriber
         self._rooms: dict[SessionId, Room] = {}
-        self._opening: dict[SessionId, asyncio.Task[None]] = {}
+        self._opening = SharedWork[SessionId, None]()
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def enter(self, session_id: SessionId, viewer: Viewer) -> Room:
@@ -306,7 +307,7 @@ class Hub:
         """
         # Looked up again after every wait: others may have left meanwhile, and the room with them.
         while (room := self._rooms.get(session_id)) is None:
-            await asyncio.shield(self._open_once(session_id))
+            await self._opening.do(session_id, lambda: self._open(session_id))
         room.viewers.add(viewer)
         if viewer.participant_id:
             earlier = room.participants.get(viewer.participant_id)
@@ -336,20 +337,6 @@ class Hub:
         if self._rooms.get(room.session_id) is room:
             del self._rooms[room.session_id]
             self._subscriber.unsubscribe(room.session_id)
-
-    def _open_once(self, session_id: SessionId) -> asyncio.Task[None]:
-        """The one task that opens a room, however many wait for it; it outlives whoever began it."""
-        task = self._opening.get(session_id)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._open(session_id))
-            self._opening[session_id] = task
-            task.add_done_callback(lambda done: self._opened(session_id, done))
-        return task
-
-    def _opened(self, session_id: SessionId, task: asyncio.Task[None]) -> None:
-        del self._opening[session_id]
-        if not task.cancelled():
-            task.exception()  # told to those who still wait
 
     async def _open(self, session_id: SessionId) -> None:
         room = Room(session_id, self._gateway)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from actors.cache import Cache
+from actors.cache import NOW_MS, Cache
 from actors.tasks import cancel
 from engine import limits
 from engine.errors import Unavailable
@@ -18,10 +18,7 @@ from serve_app.hub import Hub
 #: Connections that are told in one command.
 _BATCH = 1_000
 
-#: By Redis' own clock: those of the replicas may differ.
-_TELL: Final = """
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+_TELL: Final = f"""{NOW_MS}
 local until_ms = now_ms + tonumber(ARGV[1])
 for number = 2, #ARGV do
     redis.call('ZADD', KEYS[1], until_ms, ARGV[number])
@@ -30,10 +27,8 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms)
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 0
 """
-_COUNT: Final = """
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-return {redis.call('ZCOUNT', KEYS[1], now_ms, '+inf'), redis.call('ZCOUNT', KEYS[2], now_ms, '+inf')}
+_COUNT: Final = f"""{NOW_MS}
+return {{redis.call('ZCOUNT', KEYS[1], now_ms, '+inf'), redis.call('ZCOUNT', KEYS[2], now_ms, '+inf')}}
 """
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Final
 
-from actors.cache import Cache
+from actors.cache import NOW_MS, Cache
+from actors.tasks import SharedWork
 from engine import limits
 from engine.errors import Unavailable
 from serve_app.rate import KeyedBuckets, Rate
 
-#: A token bucket that grants as many of the wanted tokens as it has. Redis runs it as one command,
-#: and its clock is the only one.
-_GRANT: Final = """
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+#: A token bucket that grants as many of the wanted tokens as it has.
+_GRANT: Final = f"""{NOW_MS}
 local per_s, burst, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'filled_ms')
 local tokens = tonumber(bucket[1]) or burst
@@ -45,18 +42,13 @@ class SharedRate:
         self._own = KeyedBuckets(rate, keys_max)
         #: What Redis has granted and nobody has used: how many, and until when.
         self._credits: dict[str, tuple[int, float]] = {}
-        self._asking: dict[str, asyncio.Task[bool]] = {}
+        self._asking = SharedWork[str, bool]()
 
     async def take(self, key: str) -> bool:
         """Take a token of a key, if there is one."""
         while not self._use(key):
-            task = self._asking.get(key)
-            if task is None:
-                task = asyncio.get_running_loop().create_task(self._ask(key))
-                self._asking[key] = task
-                task.add_done_callback(_note_end)
             try:
-                if not await asyncio.shield(task):
+                if not await self._asking.do(key, lambda: self._ask(key)):
                     return False
             except Unavailable:
                 return self._own.take(key)
@@ -70,27 +62,17 @@ class SharedRate:
         return True
 
     async def _ask(self, key: str) -> bool:
-        try:
-            granted: int = await self._cache.ask(
-                lambda client: client.eval(
-                    _GRANT,
-                    1,
-                    f"rayquiz:rate:{self._name}:{key}",
-                    self._rate.per_s,
-                    self._rate.burst,
-                    limits.JOINS_CREDIT,
-                )
+        granted: int = await self._cache.ask(
+            lambda client: client.eval(
+                _GRANT,
+                1,
+                f"rayquiz:rate:{self._name}:{key}",
+                self._rate.per_s,
+                self._rate.burst,
+                limits.JOINS_CREDIT,
             )
-        finally:
-            # Here, not in a callback: whoever comes before that ran would find a task that has
-            # ended, again and again, and never let the loop go on.
-            del self._asking[key]
+        )
         if len(self._credits) >= self._keys_max:
             self._credits.clear()
         self._credits[key] = (granted, time.monotonic() + limits.JOINS_CREDIT_MS / 1000)
         return granted > 0
-
-
-def _note_end(task: asyncio.Task[bool]) -> None:
-    if not task.cancelled():
-        task.exception()  # told to those who still wait

@@ -111,6 +111,13 @@ def own_valkey():
             server.stop()
 
 
+@pytest.fixture
+def running_valkey(own_valkey):
+    """A Valkey that one test may kill."""
+    own_valkey.start()
+    return own_valkey
+
+
 @pytest.fixture(scope="session")
 def broker():
     """A RabbitMQ of its own, for as long as the tests run; who kills it starts it again."""

@@ -192,18 +192,12 @@ def _cut(*names: str) -> Callable[[Round], None]:
     return lambda played: played.site.wires.cut(*names)
 
 
-def _cut_for_a_while(*names: str) -> Callable[[Round], None]:
+def _cut_for_a_while(*names: str, find: Find | None = None) -> Callable[[Round], None]:
     def harm(played: Round) -> None:
-        played.site.wires.cut(*names)
+        played.site.wires.cut(*names, pids=find(played) if find is not None else None)
         Timer(_CUT_S, played.site.wires.mend).start()
 
     return harm
-
-
-def _cut_actor_off(played: Round) -> None:
-    pid = played.session_actor_pid()
-    played.site.wires.cut("database", "broker", "valkey", pids={pid})
-    Timer(_CUT_S, played.site.wires.mend).start()
 
 
 def _mend(played: Round) -> None:
@@ -222,5 +216,8 @@ NETWORK = (
     ),
     Fault("Valkey cut off 20 s", _cut("valkey"), away_s=_AWAY_S, mend=_mend),
     Fault("broker cut off 10 s", _cut_for_a_while("broker")),
-    Fault("SessionActor cut off from all 10 s", _cut_actor_off),
+    Fault(
+        "SessionActor cut off from all 10 s",
+        _cut_for_a_while("database", "broker", "valkey", find=_session_actor),
+    ),
 )

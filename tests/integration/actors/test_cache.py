@@ -16,18 +16,12 @@ _TTL_MS = 60_000
 
 
 @pytest.fixture
-def valkey(own_valkey):
-    own_valkey.start()
-    return own_valkey
-
-
-@pytest.fixture
-async def make_cache(valkey):
+async def make_cache(running_valkey):
     """Make caches as processes have them: each its own."""
     caches = []
 
     def make():
-        caches.append(Cache(valkey.url))
+        caches.append(Cache(running_valkey.url))
         return caches[-1]
 
     yield make
@@ -73,14 +67,14 @@ async def test_a_value_is_kept_for_its_time_and_no_longer(cache):
     assert source.asked == 2
 
 
-async def test_what_is_forgotten_or_lost_is_asked_for_again(cache, valkey):
+async def test_what_is_forgotten_or_lost_is_asked_for_again(cache, running_valkey):
     source = Source()
     await cache.read_through("key", _TTL_MS, source)
     source.value = b"newer"
     await cache.forget("key")
     assert await cache.read_through("key", _TTL_MS, source) == b"newer"
     source.value = b"newest"
-    with redis.Redis.from_url(valkey.url) as client:
+    with redis.Redis.from_url(running_valkey.url) as client:
         client.flushall()
     assert await cache.read_through("key", _TTL_MS, source) == b"newest"
 
@@ -102,11 +96,11 @@ async def test_whoever_dies_while_it_fills_holds_nobody_up_for_long(cache):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 async def test_without_redis_the_source_answers_and_redis_is_asked_again_later(
-    cache, valkey, how, monkeypatch
+    cache, running_valkey, how, monkeypatch
 ):
     monkeypatch.setattr(limits, "CACHE_REST_MS", 60_000)
     await cache.read_through("key", _TTL_MS, Source(b"old"))
-    os.kill(valkey.pid, how)
+    os.kill(running_valkey.pid, how)
     source, begun = Source(), time.monotonic()
     for _ in range(3):
         assert await cache.read_through("key", _TTL_MS, source) == b"value"
@@ -115,8 +109,8 @@ async def test_without_redis_the_source_answers_and_redis_is_asked_again_later(
     with pytest.raises(Unavailable):
         await cache.ask(lambda client: client.ping())
     if how is signal.SIGKILL:
-        await asyncio.to_thread(valkey.start)
+        await asyncio.to_thread(running_valkey.start)
     else:
-        os.kill(valkey.pid, signal.SIGCONT)
+        os.kill(running_valkey.pid, signal.SIGCONT)
     cache._rests_until = 0.0
     assert await cache.ask(lambda client: client.ping())

@@ -29,7 +29,7 @@ from engine.wire import (
 
 
 @pytest.fixture
-async def make_actor(database_url, redis_url, monkeypatch):
+async def make_actor(database_url, redis_url, end_actor, monkeypatch):
     """A factory of actors of a name; leaving the process is noted in ``make_actor.left``."""
     actors = []
 
@@ -53,13 +53,7 @@ async def make_actor(database_url, redis_url, monkeypatch):
     monkeypatch.setattr(module.os, "_exit", make.left.append)
     yield make
     for actor in actors:
-        for task in actor._tasks:
-            task.cancel()
-        await asyncio.gather(*actor._tasks, return_exceptions=True)
-        if actor._host is not None:
-            await actor._host.close()
-        for database in actor._shards.databases:
-            await database.close()
+        await end_actor(actor)
 
 
 async def ask(actor, *items):

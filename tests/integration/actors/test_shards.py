@@ -103,7 +103,7 @@ async def until(condition):
 
 
 @pytest.fixture
-async def site(pool, own_postgres, database_url, redis_url, monkeypatch):
+async def site(pool, own_postgres, database_url, redis_url, end_actor, monkeypatch):
     """The catalogue is everybody's, the second primary the test's own."""
     settings = Settings(
         database_url=database_url,
@@ -122,13 +122,7 @@ async def site(pool, own_postgres, database_url, redis_url, monkeypatch):
     monkeypatch.setattr(directory_module, "supervisor", lambda _namespace: site)
     yield site
     for actor in site.actors:
-        for task in actor._tasks:
-            task.cancel()
-        await asyncio.gather(*actor._tasks, return_exceptions=True)
-        if actor._host is not None:
-            await actor._host.close()
-        for database in actor._shards.databases:
-            await database.close()
+        await end_actor(actor)
     await site.cache.ask(lambda client: client.flushall())
     await site.cache.close()
     other.terminate()
@@ -294,7 +288,7 @@ async def test_an_actor_that_starts_again_finds_its_session_on_any_primary(site)
         again = site.actor(session_id)
         assert await ask(again, JoinItem("key-of-mia", "Mia")) == JoinedReply(1, "Mia")
         assert await ask(again, JoinItem("key-of-ben", "Ben")) == JoinedReply(2, "Ben")
-        assert (again._host.epoch, again._session_id) == (2, session_id)
+        assert (again._host.epoch, again._host.state.session_id) == (2, session_id)
 
 
 async def test_a_primary_that_is_killed_takes_its_own_sessions_with_it_and_no_other(

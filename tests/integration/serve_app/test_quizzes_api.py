@@ -1,6 +1,5 @@
 """The routes of the quiz library, over HTTP, on a real database."""
 
-import httpx
 import msgspec
 import pytest
 
@@ -9,7 +8,6 @@ from actors.shards import Shards
 from engine import limits
 from engine.importers import to_json
 from engine.testing.factories import make_quiz
-from serve_app.api.app import create_api_app
 from serve_app.auth import Role
 from serve_app.replica import Replica
 
@@ -28,19 +26,6 @@ def replica(pool, database_url):
         public_url="http://test",
     )
     return Replica(settings, Shards([pool]))
-
-
-@pytest.fixture
-async def client(replica):
-    """An operator's."""
-    app = create_api_app()
-    app.state.replica = replica
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app),
-        base_url="http://test",
-        headers={"authorization": f"Bearer {replica.tokens.operator()}"},
-    ) as client:
-        yield client
 
 
 def refused(response, status, code):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 
-import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -15,7 +14,6 @@ from actors.sql import queries
 from engine.model import SessionSettings
 from engine.testing.factories import make_quiz
 from engine.wire import encode_json
-from serve_app.api.app import create_api_app
 from serve_app.cli import app as command_line
 from serve_app.replica import Replica
 
@@ -54,8 +52,7 @@ async def sessions(shards):
 
 
 @pytest.fixture
-async def client(shards, database_url, own_postgres):
-    """An operator's."""
+def replica(shards, database_url, own_postgres):
     settings = Settings(
         database_url=database_url,
         shard_urls=own_postgres.url,
@@ -63,15 +60,7 @@ async def client(shards, database_url, own_postgres):
         secret="a secret of at least thirty-two bytes",
         public_url="http://test",
     )
-    replica = Replica(settings, shards)
-    app = create_api_app()
-    app.state.replica = replica
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app),
-        base_url="http://test",
-        headers={"authorization": f"Bearer {replica.tokens.operator()}"},
-    ) as client:
-        yield client
+    return Replica(settings, shards)
 
 
 async def test_results_come_from_the_sessions_own_primary(client, sessions):

@@ -15,18 +15,12 @@ _SLOW = Rate(per_s=0.001, burst=100)
 
 
 @pytest.fixture
-def valkey(own_valkey):
-    own_valkey.start()
-    return own_valkey
-
-
-@pytest.fixture
-async def make_rate(valkey):
+async def make_rate(running_valkey):
     """Make a replica's part of one rate."""
     caches = []
 
     def make(rate=_SLOW):
-        caches.append(Cache(valkey.url))
+        caches.append(Cache(running_valkey.url))
         return SharedRate(caches[-1], "things", rate, keys_max=10)
 
     yield make
@@ -69,10 +63,10 @@ async def test_tokens_that_nobody_used_lapse(make_rate, monkeypatch):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-async def test_without_redis_each_replica_keeps_the_rate(make_rate, valkey, how):
+async def test_without_redis_each_replica_keeps_the_rate(make_rate, running_valkey, how):
     rates = [make_rate() for _ in range(2)]
-    os.kill(valkey.pid, how)
+    os.kill(running_valkey.pid, how)
     async with asyncio.timeout(10):
         assert await taken(rates, "a", 150) == 2 * _SLOW.burst
     if how is signal.SIGSTOP:
-        os.kill(valkey.pid, signal.SIGCONT)
+        os.kill(running_valkey.pid, signal.SIGCONT)
