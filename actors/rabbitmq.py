@@ -244,7 +244,7 @@ class SessionPublisher(Publisher):
                 mandatory=False,
                 timeout=_CONFIRM_S_MAX,
             )
-            raise Unavailable("an earlier actor of the session has its mailbox yet") from None
+            raise Unavailable("another actor of the session has its mailbox") from None
         await mailbox.consume(self._read, no_ack=True)
         return channel
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ import pytest
 
 from serve_app.embedded.stack import EmbeddedStack
 from tests.site import LiveSite
+
+# A test without the site that calls Ray fails itself; it would start a Ray in the site's way.
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 #: Long enough to look at a podium, and short enough that a hundred played quizzes do not pile up.
 _LINGER_MS = 60_000

@@ -40,6 +40,8 @@ _FIXED: Final = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     # Workers at nice 15 would wait behind everything else on the machine.
     "RAY_worker_niceness": "0",
+    # A call to Ray before its start or after its end is an error, not the start of another Ray.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
     # A token file that some other Ray left under the home folder must change nothing.
     "RAY_AUTH_MODE": "disabled",
     # A paused actor that is killed is back in 2 s instead of 7 s.

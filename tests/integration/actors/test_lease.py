@@ -124,20 +124,26 @@ async def test_a_new_connection_to_the_broker_says_nothing_before_the_epoch_is_r
         await appending
 
 
+async def take_mailbox(earlier, later):
+    """The earlier one learns that it is overtaken and gives its connection up; the later one has it."""
+    barrier = BarrierMessage(LOG_VERSION, later.log._session_id, later.epoch, 0)
+    async with asyncio.timeout(_WAIT_S_MAX):
+        assert isinstance(await earlier.overtaken, Fenced)
+        await earlier.lose_connection()
+        while True:
+            try:
+                await later.publisher.publish(barrier)
+                return
+            except Unavailable:
+                await asyncio.sleep(0.05)
+
+
 async def test_nobody_else_publishes_while_an_actor_has_the_mailbox(actor, make_actor):
     later = await make_actor()
     barrier = BarrierMessage(LOG_VERSION, later.log._session_id, later.epoch, 0)
     with pytest.raises(Unavailable):
         await later.publisher.publish(barrier)
-    async with asyncio.timeout(_WAIT_S_MAX):
-        assert isinstance(await actor.overtaken, Fenced)
-        await actor.lose_connection()
-        while True:
-            try:
-                await later.publisher.publish(barrier)
-                break
-            except Unavailable:
-                await asyncio.sleep(0.05)
+    await take_mailbox(actor, later)
     with pytest.raises(Fenced):
         await actor.log.append(_ANSWERS)
     assert not later.overtaken.done()
@@ -154,13 +160,12 @@ async def test_an_actor_that_says_nothing_learns_from_the_tables_that_it_is_over
 async def test_without_a_database_an_earlier_actor_cannot_take_the_mailbox_back(
     actor, make_actor, own_postgres
 ):
-    """Both of them live, and neither can ask the tables: the earlier one speaks no more."""
+    """The later one is gone, and nobody can ask the tables: the earlier one speaks no more."""
     later = await make_actor()
-    await actor.lose_connection()
-    await later.log.append(_ANSWERS[:1])
+    await take_mailbox(actor, later)
     await asyncio.to_thread(own_postgres.stop)
     await outlast_lease()
-    await later.lose_connection()
+    await later.log.close()
     appending = asyncio.ensure_future(actor.log.append(_ANSWERS))
     done, _ = await asyncio.wait([appending], timeout=1.0)
     assert not done

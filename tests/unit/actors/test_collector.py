@@ -10,8 +10,10 @@ from actors.collector import collect_seldom
 
 @pytest.fixture(autouse=True)
 def restore():
+    """Python's own thresholds at first, whatever ran in this process before."""
     collect_seldom.cache_clear()
     before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
     yield
     gc.unfreeze()
     gc.set_threshold(*before)

