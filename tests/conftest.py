@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from serve_app.embedded.ray_environment import FIXED
 from serve_app.embedded.stack import EmbeddedStack
 from tests.site import LiveSite
 
-# A test without the site that calls Ray fails itself; it would start a Ray in the site's way.
-os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
+# Modules that import ray are collected before the site starts, and ray reads these at import. They
+# also make a test fail itself that calls Ray without a site, instead of starting one in its way.
+os.environ |= FIXED
 
 #: Long enough to look at a podium, and short enough that a hundred played quizzes do not pile up.
 _LINGER_MS = 60_000
@@ -28,7 +30,7 @@ def live_site() -> Iterator[LiveSite]:
         with EmbeddedStack(folder, 0, settings={"linger_ms": _LINGER_MS}) as stack:
             from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
 
-            deploy(stack.settings)
+            deploy(stack.settings, stack.local_url)
             yield LiveSite(stack, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

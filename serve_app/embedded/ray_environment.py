@@ -32,7 +32,8 @@ _REPLICAS_MAX = 40
 #: Set while one machine is all there is: :mod:`serve_app.embedded.loopback` asks for it.
 LOOPBACK_ONLY: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
-_FIXED: Final = {
+#: The same for every run.
+FIXED: Final = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # Local runs end quickly; in production both are longer than the longest quiz.
@@ -123,7 +124,7 @@ def ray_environment(
     connections = min(_CONNECTIONS_MAX, int(fitting))
     http, grpc = ports.take(_REPLICAS_MAX), ports.take(_REPLICAS_MAX)
     return {
-        **_FIXED,
+        **FIXED,
         "RAY_SERVE_HAPROXY_MAXCONN": str(connections),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(os.cpu_count() or 1, 4)),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.take()),

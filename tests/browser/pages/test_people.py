@@ -61,6 +61,7 @@ async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
     session = stage.session(_PLANET, _TYPED, preview_ms=2_000)
     host = await stage.host(session)
     page = await stage.open("/")
+    await expect(page.get_by_label("PIN on the big screen")).to_be_focused()
     await page.keyboard.type(session["pin"])
     await page.keyboard.press("Enter")
     await expect(page.get_by_label("Your name")).to_be_focused()
@@ -189,6 +190,8 @@ async def test_nothing_moves_for_those_who_asked_for_stillness(stage):
     await stage.press(host, "Start")
     await mia.get_by_role("button", name="B Jupiter").click()
     await stage.press(host, "Final result")
+    await expect(board.locator(".podium")).to_be_visible()
+    # Sooner than the podium is revealed to others.
     await expect(board.locator(".step-1.shown")).to_be_visible(timeout=1_000)
     assert await board.locator("canvas").count() == 0
 

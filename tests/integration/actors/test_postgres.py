@@ -43,8 +43,8 @@ async def test_every_connection_waits_for_locks_and_paused_clients_only_so_long(
 async def test_a_statement_that_takes_too_long_is_given_up_at_the_server_too(
     pool, connection, monkeypatch
 ):
-    monkeypatch.setattr(postgres, "STATEMENT_TIMEOUT_S", 0.2)
-    monkeypatch.setitem(postgres.SERVER_SETTINGS, "statement_timeout", "300ms")
+    monkeypatch.setattr(postgres, "STATEMENT_TIMEOUT_S", 2.0)
+    monkeypatch.setitem(postgres.SERVER_SETTINGS, "statement_timeout", "2500ms")
     with pytest.raises(Unavailable):
         await connection.fetch("SELECT pg_sleep(3600)")
     assert (await connection.fetch("SELECT 1"))[0][0] == 1
