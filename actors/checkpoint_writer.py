@@ -16,6 +16,7 @@ from typing import Any
 import asyncpg
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPException, ChannelInvalidStateError
+from prometheus_client import Gauge
 
 from actors.log_message import (
     BarrierMessage,
@@ -26,7 +27,7 @@ from actors.log_message import (
     encode_log_message,
 )
 from actors.postgres import AWAY, connect
-from actors.rabbitmq import BROKER_AWAY, declare_partition
+from actors.rabbitmq import BROKER_AWAY, declare_dead_letters, declare_partition
 from actors.rabbitmq import connect as connect_broker
 from actors.sql import queries
 from actors.tasks import cancel
@@ -46,8 +47,16 @@ _GATHER_S = 0.05
 _STANDBY_S = 1.0
 #: How long a writer may take to get hold of a partition, seconds.
 _TAKE_S_MAX = 90.0
+#: How often a writer looks how many dead letters there are, seconds.
+_DEAD_LETTERS_INTERVAL_S = 5.0
 #: What a channel that has ended on its own looks like, while its connection lives on.
 _CHANNEL_GONE = (AMQPException, ChannelInvalidStateError)
+
+DEAD_LETTERS = Gauge(
+    "quiz_dead_letters",
+    "Messages that no writer could store; `rayquiz dead-letters list` tells what they are",
+    multiprocess_mode="livemax",
+)
 
 
 class Tables:
@@ -191,7 +200,7 @@ class CheckpointWriter:
         # `connection.closed()` would wait for our own close alone.
         connection.close_callbacks.add(lambda *_: lost.set())
         loop = asyncio.get_running_loop()
-        work = [lost.wait(), self._store_all()]
+        work = [lost.wait(), self._store_all(), self._count_dead_letters(connection)]
         work += [self._hold(connection, partition) for partition in self._partitions]
         tasks = [loop.create_task(each) for each in work]
         try:
@@ -231,6 +240,18 @@ class CheckpointWriter:
         await ended.wait()
         log.warning("action=partition_lost partition=%d", partition)
         await channel.close()  # a consumer that was cancelled leaves it open
+
+    async def _count_dead_letters(self, connection: AbstractConnection) -> None:
+        """For the alert: the broker gives up messages of its own accord, too, and people replay them."""
+        while True:
+            with suppress(TimeoutError, *_CHANNEL_GONE):
+                async with (
+                    asyncio.timeout(_TAKE_S_MAX),
+                    connection.channel() as channel,
+                ):
+                    dead = await declare_dead_letters(channel)
+                    DEAD_LETTERS.set(dead.declaration_result.message_count or 0)
+            await asyncio.sleep(_DEAD_LETTERS_INTERVAL_S)
 
     async def _store_all(self) -> None:
         while True:

@@ -5,6 +5,7 @@ import uuid
 
 import aio_pika
 import pytest
+from prometheus_client import REGISTRY
 
 from actors import checkpoint_writer as module
 from actors.checkpoint_writer import CheckpointWriter
@@ -136,6 +137,23 @@ async def test_poison_and_only_poison_is_dead_lettered_and_the_partition_goes_on
     assert letter.body == body
     assert (await writer.statistics())["rejected"] == 1
     assert await dead.get(fail=False) is None
+
+
+async def test_how_many_are_dead_is_known_to_prometheus(site, channel, dead, monkeypatch):
+    monkeypatch.setattr(module, "_DEAD_LETTERS_INTERVAL_S", 0.05)
+    site.write()
+
+    async def until(count):
+        async with asyncio.timeout(_WAIT_S_MAX):
+            while REGISTRY.get_sample_value("quiz_dead_letters") != count:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    await until(0)
+    for _ in range(2):
+        await channel.default_exchange.publish(aio_pika.Message(b"poison"), queue_name(_PARTITION))
+    await until(2)
+    await dead.purge()
+    await until(0)
 
 
 async def test_batches_behind_a_later_barrier_are_kept_aside(site, make_session, pool):
