@@ -95,8 +95,12 @@ def targets(settings: Settings) -> list[serve.RunTarget]:
     ]
 
 
-def deploy(settings: Settings) -> None:
+def deploy(settings: Settings, local_url: str) -> None:
     """Run the supervisor and the applications; return when all are healthy and reached.
+
+    Args:
+        settings: what the applications read.
+        local_url: HTTP address of the front as this machine reaches it; people may use another.
 
     Raises:
         StartError: websockets do not get through to the Notificator.
@@ -104,7 +108,7 @@ def deploy(settings: Settings) -> None:
     ready: Any = supervisor(settings.ray_namespace).statistics.remote()
     serve.run_many(targets(settings), wait_for_applications_running=True)
     ray.get(ready)
-    _wait_for_websockets(settings.public_url.replace("http", "ws", 1) + "/ws")
+    _wait_for_websockets(local_url.replace("http", "ws", 1) + "/ws")
 
 
 def _wait_for_websockets(url: str) -> None:

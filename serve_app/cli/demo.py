@@ -97,7 +97,7 @@ def _site(data: Path) -> Iterator[Settings]:
         from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
 
         progress("the applications")
-        deploy(stack.settings)
+        deploy(stack.settings, stack.local_url)
         yield stack.settings
 
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import httpx
 import msgspec
 
-from actors.settings import Settings
 from engine.ids import Pin, SessionId
 from engine.importers import to_json
 from engine.phases import Phase
@@ -25,20 +24,22 @@ class FirstSession(NamedTuple):
     host_token: str
 
 
-def first_session(settings: Settings) -> FirstSession:
+def first_session(url: str, secret: str) -> FirstSession:
     """A session in its lobby: the one that an earlier start left there, or a new one.
 
     The sample quiz goes into the library only when the library is empty.
 
+    Args:
+        url: address of the front, without a slash at the end.
+        secret: signs the tokens.
+
     Raises:
         StartError: the applications do not do what they should; the message says what they said.
     """
-    tokens = Tokens(settings.secret)
+    tokens = Tokens(secret)
     headers = {"authorization": f"Bearer {tokens.operator()}"}
     try:
-        with httpx.Client(
-            base_url=f"{settings.public_url}/api", headers=headers, timeout=_TIMEOUT_S
-        ) as api:
+        with httpx.Client(base_url=f"{url}/api", headers=headers, timeout=_TIMEOUT_S) as api:
             session_id, pin = _waiting(api) or _opened(api)
     except httpx.HTTPError as error:
         raise StartError(f"no session could be opened: {error}") from error

@@ -30,7 +30,10 @@ def up(
     lan: Annotated[bool, typer.Option("--lan", help="Let phones in the same network in.")] = False,
     profile: Annotated[
         Profile,
-        typer.Option(help="cluster: RabbitMQ in front of the writers, and a database replica."),
+        typer.Option(
+            help="cluster: RabbitMQ in front of the writers, and a database replica;"
+            " external: the servers that the RAYQUIZ_… variables name, after `rayquiz migrate up`."
+        ),
     ] = Profile.EMBEDDED,
 ) -> None:
     """Start everything on this machine, and stop it again on Ctrl-C."""
@@ -48,9 +51,9 @@ def up(
         progress("the applications")
         from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
 
-        deploy(stack.settings)
+        deploy(stack.settings, stack.local_url)
         progress("a session to begin with")
-        session = first_session(stack.settings)
+        session = first_session(stack.local_url, stack.settings.secret)
         progress("ready; Ctrl-C stops it")
         _print_addresses(stack, session)
         while True:

@@ -1,4 +1,7 @@
-"""PostgreSQL, Valkey, the schema, Ray and Serve: everything, started together and stopped again."""
+"""PostgreSQL, Valkey, the schema, Ray and Serve: everything, started together and stopped again.
+
+The servers may also be somebody else's; then Ray and Serve are all there is to start.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from actors.settings import Settings
-from migrations import MigrationError, Migrator
+import asyncpg
+
+from actors.settings import Settings, SettingsError
+from migrations import MigrationError, Migrator, check_schemas
 from serve_app.embedded.data_folder import DataFolder
 from serve_app.embedded.errors import StartError
 from serve_app.embedded.ports import (
@@ -32,10 +37,16 @@ from serve_app.embedded.valkey import Valkey
 
 
 class Profile(StrEnum):
-    """How answers become durable: by PostgreSQL's commit, or by RabbitMQ's confirm."""
+    """Which servers there are: how answers become durable follows from them.
+
+    EMBEDDED starts PostgreSQL and Valkey: an answer is durable by PostgreSQL's commit. CLUSTER starts
+    RabbitMQ and a standby beside them: by RabbitMQ's confirm. EXTERNAL starts none; the
+    ``RAYQUIZ_…`` variables say where they are.
+    """
 
     EMBEDDED = "embedded"
     CLUSTER = "cluster"
+    EXTERNAL = "external"
 
 
 class EmbeddedStack:
@@ -52,13 +63,14 @@ class EmbeddedStack:
         progress: told what is being started, in words; from several threads.
         settings: more ``RAYQUIZ_…`` settings by field name, for tests and benchmarks.
         profile: CLUSTER puts a broker in front of the writers and reads from a standby, as a cluster
-            does.
+            does; EXTERNAL uses servers that run elsewhere, and does not touch their schema.
         ray_log_level: how much Ray says on this terminal.
 
     Attributes:
         settings: what the applications read; there after :meth:`start`.
         postgres, valkey, rabbitmq, standby: the servers; there after :meth:`start` (the broker and
-            the standby in the cluster profile only).
+            the standby in the cluster profile only, and none with external servers).
+        local_url: where this machine reaches the front; there after :meth:`start`.
         dashboard_url: Ray's dashboard; there after :meth:`start`.
     """
 
@@ -67,6 +79,7 @@ class EmbeddedStack:
     valkey: Valkey
     rabbitmq: RabbitMQ | None
     standby: Standby | None
+    local_url: str
     dashboard_url: str
 
     def __init__(
@@ -133,26 +146,20 @@ class EmbeddedStack:
         ports = PortBlock.claim()
         self._exits.callback(ports.release)
         port = self._port or ports.take()
+        self.local_url = f"http://{LOOPBACK}:{port}"
         run = self._folder.make_run_folder()
         # Everything is known before anything runs, so all can start at the same time; and the
         # environment stands before Ray, whose processes inherit it.
-        self.postgres = Postgres(self._folder.postgres, _folder(run, "pg"))
-        self.valkey = Valkey(self._folder.logs, _folder(run, "kv"))
-        self.rabbitmq = self.standby = None
-        if self._profile is Profile.CLUSTER:
-            self.standby = Standby(self._folder.standby, _folder(run, "sb"), self.postgres)
-            self.rabbitmq = RabbitMQ(self._folder.rabbitmq, ports.take(RabbitMQ.PORTS))
-        public = f"http://{lan_address() if self._lan else 'localhost'}:{port}"
-        fields = {
-            "database_url": self.postgres.url,
-            "replica_urls": self.standby.url if self.standby is not None else "",
-            "redis_url": self.valkey.url,
-            "rabbitmq_url": self.rabbitmq.url if self.rabbitmq is not None else "",
-            "secret": self._folder.secret(),
-            "public_url": public,
-            **self._more,
-        }
-        self.settings = Settings.model_validate(fields)
+        if self._profile is Profile.EXTERNAL:
+            self.settings = self._outside_settings(port)
+        else:
+            fields = {
+                **self._make_servers(run, ports),
+                "secret": self._folder.secret(),
+                "public_url": self._public_url(port),
+                **self._more,
+            }
+            self.settings = Settings.model_validate(fields)
         self._set_environment(
             {
                 **self.settings.to_env(),
@@ -171,14 +178,10 @@ class EmbeddedStack:
         # The servers are told when the thread that made them ends: the pool stays until the end.
         pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="embedded")
         self._exits.callback(pool.shutdown)
-        self._exits.callback(self.valkey.stop)
-        self._exits.callback(self.postgres.stop)
-        if self.standby is not None:
-            self._exits.callback(self.standby.stop)
-        servers = [pool.submit(self._start_postgres), pool.submit(self._start_valkey)]
-        if self.rabbitmq is not None:
-            self._exits.callback(self.rabbitmq.stop)
-            servers.append(pool.submit(self._start_rabbitmq, self.rabbitmq))
+        if self._profile is Profile.EXTERNAL:
+            servers = [pool.submit(self._check_schemas)]
+        else:
+            servers = self._start_servers(pool)
         # Wait for all before stopping them, also when Ray fails.
         self._exits.callback(lambda: [server.exception() for server in servers])
         self._exits.callback(runtime.stop)
@@ -187,6 +190,57 @@ class EmbeddedStack:
         for server in servers:
             server.result()
         self._folder.announce(self.settings)
+
+    def _public_url(self, port: int) -> str:
+        return f"http://{lan_address() if self._lan else 'localhost'}:{port}"
+
+    def _outside_settings(self, port: int) -> Settings:
+        """The environment's settings; what this machine knows better stands in for what it lacks."""
+        lacking = {}
+        if "RAYQUIZ_SECRET" not in os.environ:
+            lacking["RAYQUIZ_SECRET"] = self._folder.secret()
+        if "RAYQUIZ_PUBLIC_URL" not in os.environ:
+            lacking["RAYQUIZ_PUBLIC_URL"] = self._public_url(port)
+        self._set_environment(lacking)
+        try:
+            return Settings.from_env()
+        except SettingsError as error:
+            raise StartError(str(error)) from error
+
+    def _make_servers(self, run: Path, ports: PortBlock) -> dict[str, object]:
+        """Make the profile's servers, which do not run yet; return the settings that name them."""
+        self.postgres = Postgres(self._folder.postgres, _folder(run, "pg"))
+        self.valkey = Valkey(self._folder.logs, _folder(run, "kv"))
+        self.rabbitmq = self.standby = None
+        if self._profile is Profile.CLUSTER:
+            self.standby = Standby(self._folder.standby, _folder(run, "sb"), self.postgres)
+            self.rabbitmq = RabbitMQ(self._folder.rabbitmq, ports.take(RabbitMQ.PORTS))
+        return {
+            "database_url": self.postgres.url,
+            "replica_urls": self.standby.url if self.standby is not None else "",
+            "redis_url": self.valkey.url,
+            "rabbitmq_url": self.rabbitmq.url if self.rabbitmq is not None else "",
+        }
+
+    def _start_servers(self, pool: ThreadPoolExecutor) -> list[Future[None]]:
+        self._exits.callback(self.valkey.stop)
+        self._exits.callback(self.postgres.stop)
+        if self.standby is not None:
+            self._exits.callback(self.standby.stop)
+        servers = [pool.submit(self._start_postgres), pool.submit(self._start_valkey)]
+        if self.rabbitmq is not None:
+            self._exits.callback(self.rabbitmq.stop)
+            servers.append(pool.submit(self._start_rabbitmq, self.rabbitmq))
+        return servers
+
+    def _check_schemas(self) -> None:
+        self._progress("the schema")
+        try:
+            asyncio.run(check_schemas(self.settings.primaries))
+        except (OSError, asyncpg.PostgresError) as error:
+            raise StartError(
+                f"the database that RAYQUIZ_DATABASE_URL names cannot be asked: {error}"
+            ) from error
 
     def _start_postgres(self) -> None:
         self._progress("PostgreSQL and its schema")

@@ -434,7 +434,8 @@ async def test_a_replica_that_goes_closes_its_sockets_with_1012(live_site, make_
 
     def scale(replicas):
         changes = {"notificator_replicas": replicas}
-        deploy(live_site.stack.settings.model_copy(update=changes))
+        stack = live_site.stack
+        deploy(stack.settings.model_copy(update=changes), stack.local_url)
 
     game = make_game()
     sockets = []

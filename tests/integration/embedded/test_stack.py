@@ -1,13 +1,15 @@
 """The embedded profile with its real servers; Ray, which other tests start, is left out."""
 
 import asyncio
+import os
 
 import asyncpg
 import psutil
 import pytest
 import redis
 
-from migrations import check_schema
+from actors.settings import Settings
+from migrations import Migrator, check_schema
 from serve_app.embedded import stack as module
 from serve_app.embedded.data_folder import DataFolder
 from serve_app.embedded.errors import StartError
@@ -83,6 +85,63 @@ def test_a_second_start_finds_the_data_and_the_secret_again(no_ray, tmp_path):
     with EmbeddedStack(tmp_path / "data", 0) as stack:
         assert stack.settings.secret == secret
         assert asyncio.run(ask(stack.settings.database_url, "SELECT n FROM kept")) == 7
+
+
+@pytest.fixture
+def outside(monkeypatch, own_postgres, running_valkey):
+    """Servers that somebody else runs, and the variables that name them."""
+    monkeypatch.setenv("RAYQUIZ_DATABASE_URL", own_postgres.url)
+    monkeypatch.setenv("RAYQUIZ_REDIS_URL", running_valkey.url)
+    return own_postgres
+
+
+def test_servers_that_run_elsewhere_are_used_and_stay(no_ray, outside, tmp_path):
+    before, said = children(), []
+    stack = EmbeddedStack(tmp_path / "data", 0, progress=said.append, profile=Profile.EXTERNAL)
+    with stack:
+        assert stack.settings.database_url == outside.url
+        assert stack.settings.public_url.startswith("http://localhost:")
+        assert stack.settings.secret == DataFolder(tmp_path / "data").secret()
+        assert Settings.from_env() == stack.settings
+        assert sorted(said) == ["Ray, Serve and HAProxy", "the schema"]
+        assert children() == before
+    assert children() == before
+    assert "RAYQUIZ_SECRET" not in os.environ
+    asyncio.run(check_schema(outside.url))
+
+
+def test_what_the_environment_says_goes_before_what_this_machine_knows(no_ray, outside, tmp_path):
+    no_ray.setenv("RAYQUIZ_PUBLIC_URL", "https://quiz.example.org")
+    no_ray.setenv("RAYQUIZ_SECRET", "s" * 32)
+    with EmbeddedStack(tmp_path / "data", 0, profile=Profile.EXTERNAL) as stack:
+        assert stack.settings.public_url == "https://quiz.example.org"
+        assert stack.settings.secret == "s" * 32
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("RAYQUIZ_REDIS_URL", None, "RAYQUIZ_REDIS_URL: field required"),
+        ("RAYQUIZ_WRITERS", "0", "RAYQUIZ_WRITERS: input should be greater than or equal to 1"),
+        ("RAYQUIZ_DATABASE_URL", "postgresql://localhost:1/quiz", "cannot be asked"),
+    ],
+)
+def test_servers_that_are_not_there_are_a_sentence(
+    no_ray, outside, tmp_path, variable, value, message
+):
+    if value is None:
+        no_ray.delenv(variable)
+    else:
+        no_ray.setenv(variable, value)
+    with pytest.raises(StartError, match=message):
+        EmbeddedStack(tmp_path / "data", 0, profile=Profile.EXTERNAL).start()
+
+
+def test_a_schema_elsewhere_is_never_migrated_by_a_start(no_ray, outside, tmp_path):
+    asyncio.run(Migrator(outside.url).down(0))
+    with pytest.raises(StartError, match="run `rayquiz migrate up` first"):
+        EmbeddedStack(tmp_path / "data", 0, profile=Profile.EXTERNAL).start()
+    assert not any(line.applied for line in asyncio.run(Migrator(outside.url).status()))
 
 
 @pytest.mark.parametrize("part", ["ray", "valkey", "schema"])
