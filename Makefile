@@ -41,6 +41,7 @@ chaos: .venv/dev.stamp system
 	$(PY) -m tests.chaos
 	$(PY) -m tests.chaos --network
 	$(PY) -m tests.chaos --nodes
+	$(PY) -m tests.chaos --head
 
 soak: .venv/dev.stamp system
 	$(PY) -m tests.soak

@@ -11,6 +11,7 @@ from serve_app.auth import Tokens
 from serve_app.embedded.stack import EmbeddedStack
 
 if TYPE_CHECKING:
+    from tests.chaos.head import Head
     from tests.chaos.network import Wires
     from tests.chaos.nodes import OtherNodes
 
@@ -25,6 +26,8 @@ class LiveSite:
         self.operator_token = Tokens(stack.settings.secret).operator()
         #: Nodes of Ray beside the head's, where there are any.
         self.nodes: OtherNodes | None = None
+        #: Ray's head, where it can be lost.
+        self.head: Head | None = None
         #: Ways to the servers that can be cut, where they are used.
         self.wires: Wires | None = None
 

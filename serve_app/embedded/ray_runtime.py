@@ -8,14 +8,14 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from serve_app.embedded.ports import LOOPBACK
 from serve_app.embedded.process import end_all, families
 
 #: CPUs that Ray may hand out. More than there are: actors here wait for messages most of the time.
-_CPUS = 16
-_OBJECT_STORE_BYTES = 128 * 1024**2
+CPUS: Final = 16
+OBJECT_STORE_BYTES: Final = 128 * 1024**2
 #: How long Ray's processes may take to end by themselves.
 _STOP_S_MAX = 2.0
 
@@ -57,18 +57,12 @@ class RayRuntime:
         # The import gave Serve's own logger a handler for this terminal.
         logging.getLogger("ray.serve").setLevel(log_level)
         options: dict[str, Any] = {
-            "address": "local",  # a left-over cluster file must not make us join anything
             "namespace": self._namespace,
-            "num_cpus": _CPUS,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-            "include_dashboard": True,
-            "dashboard_host": LOOPBACK,
-            "dashboard_port": self._dashboard_port,
             "log_to_driver": False,
             "logging_level": log_level,
             "configure_logging": False,
-            "_temp_dir": str(self._folder),
             "_node_ip_address": LOOPBACK,
+            **self._start_node(),
         }
         ray.init(**options)
         serve.start(
@@ -76,6 +70,18 @@ class RayRuntime:
             http_options={"host": LOOPBACK, "port": self._port},
             logging_config={"log_level": log_level},
         )
+
+    def _start_node(self) -> dict[str, Any]:
+        """What ``ray.init`` is told: to start the only node."""
+        return {
+            "address": "local",  # a left-over cluster file must not make us join anything
+            "num_cpus": CPUS,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "include_dashboard": True,
+            "dashboard_host": LOOPBACK,
+            "dashboard_port": self._dashboard_port,
+            "_temp_dir": str(self._folder),
+        }
 
     def stop(self) -> None:
         """End Ray and all its processes, HAProxy among them, and keep their logs.

@@ -9,8 +9,10 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -18,9 +20,11 @@ from rich.table import Table
 
 from engine.model import QuestionKind
 from engine.testing.factories import make_question, make_quiz
+from serve_app.embedded import stack as stack_module
 from serve_app.embedded.stack import EmbeddedStack, Profile
 from tests.acceptance.rounds import Round
-from tests.chaos.faults import LONG, NETWORK, NODES, SHORT, Fault
+from tests.chaos.faults import HEAD, LONG, NETWORK, NODES, SHORT, Fault
+from tests.chaos.head import Head, RuntimeWithHead
 from tests.chaos.network import POSTGRES_SOCKET, Wires
 from tests.site import LiveSite
 
@@ -66,8 +70,10 @@ def play(site: LiveSite, fault: Fault, participants: int) -> Outcome:
     problems = list(report.problems)
     if fault.away_s and not flow_s < fault.away_s:
         problems.append(f"no answer was acknowledged for {fault.away_s:.0f} s")
-    if fault.moves and not has_moved:
+    if fault.moves is True and not has_moved:
         problems.append("no other actor has taken the session over")
+    if fault.moves is False and has_moved:
+        problems.append("another actor has taken the session over, and none was lost")
     return Outcome(
         fault.name,
         report.answers_acknowledged,
@@ -113,6 +119,7 @@ def main() -> None:
     parser.add_argument("--participants", type=int, default=1_000)
     parser.add_argument("--only", nargs="*", default=[], help="faults whose name contains this")
     parser.add_argument("--nodes", action="store_true", help="lose nodes, with actors on others")
+    parser.add_argument("--head", action="store_true", help="lose the head, whose state is kept")
     parser.add_argument("--network", action="store_true", help="cut the wires to the servers")
     options = parser.parse_args()
     console = Console(soft_wrap=True)
@@ -133,6 +140,13 @@ def main() -> None:
             (wires_folder := Path(folder) / "wires").mkdir()
             wires = Wires(wires_folder)
             ends.callback(wires.end)
+        head = None
+        if options.head:
+            (store := Path(folder) / "store").mkdir()
+            head = Head(store)
+            ends.callback(head.end)
+            runtime = partial(RuntimeWithHead, head)
+            ends.enter_context(mock.patch.object(stack_module, "RayRuntime", runtime))
         stack = EmbeddedStack(
             Path(folder), 0, settings=wires and wires.settings, profile=Profile.CLUSTER
         )
@@ -145,14 +159,17 @@ def main() -> None:
         ends.enter_context(stack)
         from serve_app.deploy import deploy  # noqa: PLC0415 - imports ray, after its environment
 
-        deploy(stack.settings)
+        deploy(stack.settings, stack.local_url)
         site = LiveSite(stack, Path(folder))
-        site.wires = wires
+        site.wires, site.head = wires, head
         if options.nodes:
-            from tests.chaos.nodes import OtherNodes  # noqa: PLC0415 - as above
+            import ray  # noqa: PLC0415 - as above
+
+            from tests.chaos.nodes import OtherNodes  # noqa: PLC0415
 
             del os.environ["RAY_OVERRIDE_RESOURCES"]
-            site.nodes = OtherNodes()
+            node = ray._private.worker.global_worker.node
+            site.nodes = OtherNodes(node.gcs_address, node.get_temp_dir_path())
             ends.callback(site.nodes.end)
         for fault in chosen:
             if site.nodes is not None:
@@ -169,6 +186,8 @@ def _faults(options: argparse.Namespace) -> tuple[Fault, ...]:
         return SHORT
     if options.nodes:
         return NODES
+    if options.head:
+        return HEAD
     return NETWORK if options.network else LONG
 
 

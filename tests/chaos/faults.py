@@ -33,7 +33,7 @@ class Fault(NamedTuple):
         flows_from_s: an answer counts as one that flows again if it was sent so long after the harm.
         away_s: for so long what was harmed stays away, and answers must flow meanwhile.
         mend: brings it back then.
-        moves: whether another actor must have taken the session over in the end.
+        moves: whether another actor must have taken the session over in the end, or must not.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Fault(NamedTuple):
     flows_from_s: float = 0.1
     away_s: float = 0.0
     mend: Callable[[Round], None] = lambda _played: None
-    moves: bool = False
+    moves: bool | None = None
 
 
 def _session_actor(played: Round) -> list[int]:
@@ -125,6 +125,10 @@ def _drain(played: Round) -> None:
     played.site.nodes.drain(played.session_actor_node())
 
 
+def _lose_head(played: Round) -> None:
+    played.site.head.lose()
+
+
 def _scaled(replicas: int) -> Callable[[Round], None]:
     def harm(played: Round) -> None:
         from ray import serve  # noqa: PLC0415 - only once the stack has set its environment
@@ -185,6 +189,12 @@ NODES = (
     Fault("node drained", _drain, moves=True),
     Fault("node killed", _node(lambda nodes, pid: nodes.kill(pid)), moves=True),
     Fault("node frozen", _node(_freeze), moves=True),
+)
+
+#: With a head whose state outlives it. It has room for no SessionActor, so none is lost with it.
+HEAD = (
+    Fault("nothing", lambda _played: None),
+    Fault("head node killed", _lose_head, moves=False),
 )
 
 

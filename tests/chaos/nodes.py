@@ -7,7 +7,6 @@ import signal
 from contextlib import suppress
 
 import psutil
-import ray
 from ray._private.node import Node
 from ray._private.parameter import RayParams
 from ray._raylet import GcsClient  # type: ignore[attr-defined] # compiled
@@ -20,19 +19,25 @@ _LOOPBACK = "127.0.0.1"
 
 
 class OtherNodes:
-    """Nodes beside the head's own. The head must have no memory to give, so that actors go here."""
+    """Nodes beside the head's own. The head must have no memory to give, so that actors go here.
 
-    def __init__(self) -> None:
+    Args:
+        gcs_address: the head's, as "host:port".
+        folder: Ray's temporary folder on these nodes.
+    """
+
+    def __init__(self, gcs_address: str, folder: str) -> None:
+        self._gcs_address = gcs_address
+        self._folder = folder
         self._nodes: list[Node] = []
 
     def fill_up(self, count: int = 2) -> None:
         """Start nodes until so many live."""
         self._nodes = [node for node in self._nodes if node.remaining_processes_alive()]
         while len(self._nodes) < count:
-            runtime = ray._private.worker.global_worker.node
             params = RayParams(
-                gcs_address=runtime.gcs_address,
-                temp_dir=runtime.get_temp_dir_path(),
+                gcs_address=self._gcs_address,
+                temp_dir=self._folder,
                 node_ip_address=_LOOPBACK,
                 num_cpus=_CPUS,
                 num_gpus=0,
@@ -66,7 +71,7 @@ class OtherNodes:
 
     def drain(self, node_id: str) -> None:
         """Announce that a node will go, as autoscalers do."""
-        gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
+        gcs = GcsClient(address=self._gcs_address)
         reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
         accepted, why = gcs.drain_node(node_id, reason, "chaos", 0)
         assert accepted, why
