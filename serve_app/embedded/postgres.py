@@ -6,18 +6,16 @@ import asyncio
 import shutil
 import signal
 import subprocess
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
 
 from serve_app.embedded.errors import StartError
-from serve_app.embedded.process import ChildProcess, end_all, running_in
+from serve_app.embedded.process import end_all, running_in
+from serve_app.embedded.server import Server
 from serve_app.embedded.system_user import give, let_read, let_through, system_user
 
-_START_S_MAX = 60.0
-_STOP_S_MAX = 5.0
 #: How long processes of a server that was killed may take to notice it.
 _LEFTOVER_S_MAX = 3.0
 _USER = "postgres"
@@ -58,7 +56,7 @@ def server_binaries() -> Path:
     )
 
 
-class Postgres:
+class Postgres(Server):
     """Start, address, stop. Data survives; a server that was killed recovers at the next start.
 
     Args:
@@ -69,12 +67,15 @@ class Postgres:
 
     name = "PostgreSQL"
     _log_name = "postgres.log"
+    _start_s_max = 60.0
+    _stop_s_max = 5.0
+    #: A "fast" shutdown: connections are cut, data is safe.
+    _end_signal = signal.SIGINT
 
     def __init__(self, data: Path, sockets: Path) -> None:
+        super().__init__(data.absolute().parent / self._log_name)
         self._data = data.absolute()
         self._sockets = sockets
-        self._log = self._data.parent / self._log_name
-        self._process: ChildProcess | None = None
 
     @property
     def url(self) -> str:
@@ -88,12 +89,6 @@ class Postgres:
     def sockets(self) -> Path:
         """The folder of its sockets."""
         return self._sockets
-
-    @property
-    def pid(self) -> int:
-        """Process id of the server."""
-        assert self._process is not None
-        return self._process.pid
 
     def start(self) -> None:
         """Return when the server accepts connections and the database exists.
@@ -115,10 +110,7 @@ class Postgres:
         command = [str(binaries / "postgres"), "-D", str(self._data), "-k", str(self._sockets)]
         for name, value in self._options().items():
             command += ["-c", f"{name}={value}"]
-        self._process = ChildProcess(
-            self.name, command, self._log, end_signal=signal.SIGINT, user=user
-        )
-        asyncio.run(self._wait())
+        self._run(command, user)
 
     def _options(self) -> dict[str, str]:
         """The server's settings, in the place of what its files say."""
@@ -161,37 +153,25 @@ class Postgres:
             )
             raise StartError(f"{self.name} cannot make its data in {self._data}: {said}") from error
 
-    async def _wait(self) -> None:
-        assert self._process is not None
-        deadline = time.monotonic() + _START_S_MAX
-        while True:
-            try:
-                connection = await asyncpg.connect(self._url("postgres"), timeout=5)
-                break
-            except (*_NOT_YET, TimeoutError) as error:
-                self._process.require_alive()
-                if time.monotonic() > deadline:
-                    self.stop()
-                    raise StartError(
-                        f"{self.name} did not come up in {_START_S_MAX:.0f} s; see {self._log}"
-                    ) from error
-                await asyncio.sleep(0.03)
+    def _is_ready(self) -> bool:
+        return asyncio.run(self._is_complete())
+
+    async def _is_complete(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self._url("postgres"), timeout=5)
+        except (*_NOT_YET, TimeoutError):
+            return False
         try:
             await self._complete(connection)
         finally:
             await connection.close()
+        return True
 
     async def _complete(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         """What a server that has just come up still lacks."""
         ask = "SELECT 1 FROM pg_database WHERE datname = $1"
         if await connection.fetchval(ask, _DATABASE) is None:
             await connection.execute(f"CREATE DATABASE {_DATABASE}")
-
-    def stop(self) -> None:
-        """End the server; connections are cut, data is safe (a "fast" shutdown)."""
-        if self._process is not None:
-            self._process.stop(_STOP_S_MAX)
-            self._process = None
 
 
 class Standby(Postgres):

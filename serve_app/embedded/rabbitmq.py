@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from contextlib import suppress
 from pathlib import Path
 
 from serve_app.embedded.errors import StartError
 from serve_app.embedded.ports import LOOPBACK
 from serve_app.embedded.process import ChildProcess
+from serve_app.embedded.server import Server
 
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-_START_S_MAX = 60.0
-_STOP_S_MAX = 10.0
+#: The log of the quorum queues is in memory, too, until it is this long; by default 512 MB.
+_CONFIGURATION = "raft.wal_max_size_bytes = 64000000\n"
 #: What every AMQP server says to a peer that speaks another protocol.
 _GREETING = b"AMQP"
 
 
-class RabbitMQ:
+class RabbitMQ(Server):
     """Start, address, stop, on three ports of its own. Data survives a kill and a new start.
 
     Args:
@@ -31,23 +31,21 @@ class RabbitMQ:
     #: Neighbouring ports that one node takes.
     PORTS = 3
 
+    name = "RabbitMQ"
+    _start_s_max = 60.0
+    _stop_s_max = 10.0
+    _end_signal = signal.SIGTERM
+
     def __init__(self, folder: Path, port: int) -> None:
+        super().__init__(folder.absolute() / "rabbitmq.log")
         self._folder = folder.absolute()
         self._port = port
-        self._log = self._folder / "rabbitmq.log"
-        self._process: ChildProcess | None = None
         self._mapper: ChildProcess | None = None
 
     @property
     def url(self) -> str:
         """Its address; the same at every start. A node on loopback lets its default user in."""
         return f"amqp://guest:guest@{LOOPBACK}:{self._port}/"
-
-    @property
-    def pid(self) -> int:
-        """Process id of the Erlang machine that is the broker."""
-        assert self._process is not None
-        return self._process.pid
 
     def start(self) -> None:
         """Return when it speaks AMQP.
@@ -63,6 +61,7 @@ class RabbitMQ:
             )
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "enabled_plugins").write_text("[].\n")
+        (self._folder / "rabbitmq.conf").write_text(_CONFIGURATION)
         if self._mapper is None:
             # Erlang would start one by itself, as a daemon that outlives everybody.
             mapper = ["/usr/bin/epmd", "-port", str(self._port + 2), "-address", LOOPBACK]
@@ -70,17 +69,7 @@ class RabbitMQ:
                 "Erlang's port mapper", mapper, self._log, end_signal=signal.SIGKILL
             )
         settings = [f"{name}={value}" for name, value in self._environment().items()]
-        command = ["/usr/bin/env", *settings, str(_SERVER)]
-        self._process = ChildProcess("RabbitMQ", command, self._log, end_signal=signal.SIGTERM)
-        deadline = time.monotonic() + _START_S_MAX
-        while not self._speaks_amqp():
-            self._process.require_alive()
-            if time.monotonic() > deadline:
-                self.stop()
-                raise StartError(
-                    f"RabbitMQ did not come up in {_START_S_MAX:.0f} s; see {self._log}"
-                )
-            time.sleep(0.05)
+        self._run(["/usr/bin/env", *settings, str(_SERVER)])
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -98,7 +87,7 @@ class RabbitMQ:
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "enabled_plugins"),
             "RABBITMQ_CONF_ENV_FILE": os.devnull,
-            "RABBITMQ_CONFIG_FILE": str(self._folder / "none"),
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none"
             ),
@@ -106,7 +95,7 @@ class RabbitMQ:
             "RUNNING_UNDER_SYSTEMD": "1",
         }
 
-    def _speaks_amqp(self) -> bool:
+    def _is_ready(self) -> bool:
         with suppress(OSError), socket.create_connection((LOOPBACK, self._port), 1) as one:
             one.settimeout(1)
             one.sendall(b"hello\r\n\r\n")
@@ -115,9 +104,7 @@ class RabbitMQ:
 
     def stop(self) -> None:
         """End the node and Erlang's port mapper."""
-        if self._process is not None:
-            self._process.stop(_STOP_S_MAX)
-            self._process = None
+        super().stop()
         if self._mapper is not None:
-            self._mapper.stop(_STOP_S_MAX)
+            self._mapper.stop(self._stop_s_max)
             self._mapper = None

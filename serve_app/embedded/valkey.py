@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,10 +10,7 @@ import redis
 from redis.exceptions import RedisError
 
 from serve_app.embedded.errors import StartError
-from serve_app.embedded.process import ChildProcess
-
-_START_S_MAX = 20.0
-_STOP_S_MAX = 3.0
+from serve_app.embedded.server import Server
 
 
 def server_binary() -> Path:
@@ -34,7 +30,7 @@ def server_binary() -> Path:
     )
 
 
-class Valkey:
+class Valkey(Server):
     """Start, address, stop. It keeps nothing on disk: it is never the truth.
 
     Args:
@@ -42,22 +38,20 @@ class Valkey:
         sockets: an existing folder with a short path (a Unix socket's is 107 bytes at most).
     """
 
+    name = "Valkey"
+    _start_s_max = 20.0
+    _stop_s_max = 3.0
+    _end_signal = signal.SIGTERM
+
     def __init__(self, folder: Path, sockets: Path) -> None:
+        super().__init__(folder / "valkey.log")
         self._folder = folder
         self._socket = sockets / "valkey.sock"
-        self._log = folder / "valkey.log"
-        self._process: ChildProcess | None = None
 
     @property
     def url(self) -> str:
         """Its address; the same at every start."""
         return f"unix://{self._socket}"
-
-    @property
-    def pid(self) -> int:
-        """Process id of the server."""
-        assert self._process is not None
-        return self._process.pid
 
     def start(self) -> None:
         """Return when it answers.
@@ -71,25 +65,11 @@ class Valkey:
         command += ["--dir", str(self._folder)]
         # A viewer's frames are worth nothing late: a replica that does not read is cut off.
         command += ["--client-output-buffer-limit", "pubsub 32mb 16mb 10"]
-        self._process = ChildProcess("Valkey", command, self._log, end_signal=signal.SIGTERM)
-        deadline = time.monotonic() + _START_S_MAX
-        with redis.Redis.from_url(self.url) as client:
-            while not _answers(client):
-                self._process.require_alive()
-                if time.monotonic() > deadline:
-                    self.stop()
-                    raise StartError(f"Valkey did not come up in {_START_S_MAX:.0f} s; {self._log}")
-                time.sleep(0.02)
+        self._run(command)
 
-    def stop(self) -> None:
-        """End the server."""
-        if self._process is not None:
-            self._process.stop(_STOP_S_MAX)
-            self._process = None
-
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except (RedisError, OSError):
-        return False
+    def _is_ready(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url) as client:
+                return bool(client.ping())
+        except (RedisError, OSError):
+            return False
