@@ -59,6 +59,8 @@ def create_session_actor(name: str, namespace: str) -> ActorHandle[Any]:
         "max_task_retries": 0,
         "num_cpus": SESSION_ACTOR_CPUS,
         "memory": SESSION_ACTOR_BYTES,
+        # Ray's head would keep the last 100,000 batches of answers, to show in its dashboard.
+        "enable_task_events": False,
     }
     handle: Any = ray.remote(SessionActor).options(**options).remote(name)
     return cast("ActorHandle[Any]", handle)
@@ -77,6 +79,8 @@ class Supervisor:
         self._nodes = Nodes()
         #: Nodes that will go, once what runs there can run elsewhere.
         self._leaving: set[str] = set()
+        #: Nodes that will go, as long as nothing can run elsewhere.
+        self._without_room: set[str] = set()
         #: Held while a row gets an actor, and while actors and rows are compared.
         self._rows_lock = asyncio.Lock()
         urls = self._settings.primaries
@@ -156,8 +160,11 @@ class Supervisor:
             self._nodes.have_room, SESSION_ACTOR_CPUS, SESSION_ACTOR_BYTES, leaving
         ):
             # Moved now they would wait for a node to come; where they are they still run.
-            log.warning("action=no_room_to_move nodes=%s", ",".join(sorted(leaving)))
-            leaving = set()
+            if leaving != self._without_room:
+                log.warning("action=no_room_to_move nodes=%s", ",".join(sorted(leaving)))
+            self._without_room, leaving = leaving, set()
+        else:
+            self._without_room = set()
         self._leaving = leaving
         if not leaving:
             return
