@@ -12,7 +12,7 @@ from actors.postgres import Database
 from actors.results import ResultRow, ResultsReader, SessionResults
 from actors.sessions import open_session
 from engine import limits
-from engine.errors import Conflict, QuizError, Unavailable
+from engine.errors import QuizError, Unavailable
 from engine.ids import OpeningNo, ParticipantId, Pin, QuizId, SessionId
 from engine.model import SessionSettings
 from engine.wire import (
@@ -226,11 +226,9 @@ async def results(session_id: SessionPath, request: Request) -> Response:
     member(request, session, Role.HOST)
 
     async def finished(database: Database) -> SessionResults:
-        # The end is read first: what was stored before it is there, too.
-        found = await ResultsReader(database).results(session)
-        if found.finished_at is None:
-            raise Conflict("the session is not finished yet")
-        return found
+        reader = ResultsReader(database)
+        await reader.require_finished(session)
+        return await reader.results(session)
 
     found = await read_session(request, session, finished)
     return JSONResponse(msgspec.to_builtins(found), headers={"cache-control": "no-store"})

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import psutil
 import pytest
 
 from serve_app.embedded.ports import lan_address
+from serve_app.embedded.postgres import Postgres
+from serve_app.embedded.valkey import Valkey
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("up")]
 
@@ -25,11 +28,15 @@ _STOP_S_MAX = 60.0
 class Terminal:
     """One ``rayquiz up``; what it says is kept in a file."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         self.said_to = folder / "terminal.txt"
         with self.said_to.open("w") as out:
             self.process = subprocess.Popen(
-                [_RAYQUIZ, "up", *arguments], stdout=out, stderr=out, start_new_session=True
+                [_RAYQUIZ, "up", *arguments],
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                env={**os.environ, **variables},
             )
 
     @property
@@ -134,6 +141,46 @@ def test_up_plays_stops_and_comes_back_with_its_data(tmp_path):
         family = again.family()
     finally:
         again.interrupt()
+    assert _left(family) == []
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """A database without a schema and a Valkey that somebody else runs, by their variables."""
+    with tempfile.TemporaryDirectory(prefix="rq-test-") as sockets:
+        postgres, valkey = Postgres(tmp_path / "pg", Path(sockets)), Valkey(tmp_path, Path(sockets))
+        try:
+            postgres.start()
+            valkey.start()
+            yield {"RAYQUIZ_DATABASE_URL": postgres.url, "RAYQUIZ_REDIS_URL": valkey.url}
+            assert all(map(psutil.pid_exists, (postgres.pid, valkey.pid)))
+        finally:
+            valkey.stop()
+            postgres.stop()
+
+
+def test_up_uses_servers_that_run_elsewhere_once_they_have_the_schema(tmp_path, servers):
+    arguments = (
+        "--profile",
+        "external",
+        "--port",
+        str(_free_port()),
+        "--data",
+        str(tmp_path / "d"),
+    )
+    early = Terminal(tmp_path, *arguments, **servers)
+    assert early.process.wait(_STOP_S_MAX) == 1
+    assert "run `rayquiz migrate up` first" in early.said
+    migrate = [_RAYQUIZ, "migrate", "up"]
+    subprocess.run(migrate, env={**os.environ, **servers}, check=True, capture_output=True)
+    site = Terminal(tmp_path, *arguments, **servers)
+    try:
+        assert httpx.get(site.wait_ready()["Join"]).status_code == 200
+        family = site.family()
+        assert not any(one.name().startswith(("postgres", "valkey")) for one in family)
+    finally:
+        status = site.interrupt()
+    assert status == 0
     assert _left(family) == []
 
 

@@ -214,7 +214,8 @@ def _mend(played: Round) -> None:
     played.site.wires.mend()
 
 
-#: With wires to the servers that can be cut.
+_ALL = ("database", "broker", "valkey")
+#: With wires to the servers that can be cut, for everybody or for one process.
 NETWORK = (
     Fault("nothing", lambda _played: None),
     Fault(
@@ -226,8 +227,7 @@ NETWORK = (
     ),
     Fault("Valkey cut off 20 s", _cut("valkey"), away_s=_AWAY_S, mend=_mend),
     Fault("broker cut off 10 s", _cut_for_a_while("broker")),
-    Fault(
-        "SessionActor cut off from all 10 s",
-        _cut_for_a_while("database", "broker", "valkey", find=_session_actor),
-    ),
+    Fault("SessionActor cut off 10 s", _cut_for_a_while(*_ALL, find=_session_actor)),
+    Fault("Notificator cut off 10 s", _cut_for_a_while(*_ALL, find=_notificator)),
+    Fault("writer cut off 10 s", _cut_for_a_while(*_ALL, find=_writer)),
 )

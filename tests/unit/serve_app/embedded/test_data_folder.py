@@ -51,7 +51,8 @@ def killed_run(folder):
         folder.claim()
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    return run
+    yield run
+    shutil.rmtree(run, ignore_errors=True)
 
 
 def mode_of(path):
