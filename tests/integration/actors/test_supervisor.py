@@ -340,13 +340,14 @@ async def test_what_runs_on_a_node_that_is_drained_moves_and_the_blank_end(
 
 
 async def test_nothing_moves_while_there_is_no_room_elsewhere(
-    cluster, nodes, make_supervisor, orphan
+    cluster, nodes, make_supervisor, orphan, caplog
 ):
     supervisor = make_supervisor()
     name = await supervisor.assign(orphan, None)
     nodes.full, nodes.drained = {"node-2"}, {"node-1"}
     await rounds(cluster.actors[name], 5)
     assert cluster.restarted == cluster.ended == []
+    assert caplog.text.count("action=no_room_to_move") == 1
     nodes.full = set()
     await until(lambda: cluster.restarted == [name])
 
