@@ -244,14 +244,13 @@ class CheckpointWriter:
     async def _count_dead_letters(self, connection: AbstractConnection) -> None:
         """For the alert: the broker gives up messages of its own accord, too, and people replay them."""
         while True:
+            await asyncio.sleep(_DEAD_LETTERS_INTERVAL_S)
             with suppress(TimeoutError, *_CHANNEL_GONE):
-                async with (
-                    asyncio.timeout(_TAKE_S_MAX),
-                    connection.channel() as channel,
-                ):
+                async with asyncio.timeout(_TAKE_S_MAX):
+                    channel = await connection.channel()
                     dead = await declare_dead_letters(channel)
                     DEAD_LETTERS.set(dead.declaration_result.message_count or 0)
-            await asyncio.sleep(_DEAD_LETTERS_INTERVAL_S)
+                    await channel.close()
 
     async def _store_all(self) -> None:
         while True:

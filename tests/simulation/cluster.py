@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import ray
 
-from actors import clock, handover, session_actor
+from actors import checkpoint_writer, clock, handover, session_actor
 from actors.checkpoint_writer import CheckpointWriter
 from actors.session_actor import SessionActor
 from actors.session_host import SessionHost
@@ -325,6 +325,8 @@ class Cluster:
         patch.setattr(session_actor, "Settings", _FixedSettings)
         # A collection in the middle of a seed would run the ends of tasks of earlier ones.
         patch.setattr(session_actor, "collect_seldom", _nothing)
+        # The double has no dead letters to count: a message that cannot be stored is a fault here.
+        patch.setattr(checkpoint_writer, "_DEAD_LETTERS_INTERVAL_S", 1e9)
         patch.setattr(session_actor, "RedisPublisher", lambda *_: _Frames(self))
         patch.setattr(session_actor, "SessionHost", self._make_host)
         patch.setattr(session_actor, "os", _Os(self))
