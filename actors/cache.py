@@ -102,10 +102,16 @@ class Cache:
             found: bytes | None = await self.ask(lambda client: client.get(key))
             if found is not None:
                 return found
-            if time.monotonic() > give_up_at or await self.ask(
+            if time.monotonic() > give_up_at:
+                return None
+            if await self.ask(
                 lambda client: client.set(lock, b"", nx=True, px=limits.CACHE_FILL_MS)
             ):
-                return None
+                # Since it was looked for, somebody may have filled it and given the lock back.
+                found = await self.ask(lambda client: client.get(key))
+                if found is not None:
+                    await self.ask(lambda client: client.delete(lock))
+                return found
             await asyncio.sleep(_FILL_POLL_S)
 
     async def forget(self, key: str) -> None:

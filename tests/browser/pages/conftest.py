@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
 
+#: How long the end of a session may take to be noted, seconds.
+_NOTED_S_MAX = 10.0
 _CHROMIUM = os.environ.get("RAYQUIZ_CHROMIUM", "/usr/bin/chromium")
 _FLAGS = [
     "--no-sandbox",
@@ -166,11 +169,17 @@ class Stage:
             await page.screenshot(path=Path(folder, f"{moment}-{name}.png"))
 
     def answers_stored(self, session: dict[str, str]) -> list[dict[str, Any]]:
-        """Every stored answer of a finished session."""
-        response = httpx.get(
-            f"{self.site.base_url}/api/sessions/{session['session_id']}/results",
-            headers={"authorization": f"Bearer {session['host_token']}"},
-        )
+        """Every stored answer of a session that the pages show as finished."""
+        deadline = time.monotonic() + _NOTED_S_MAX
+        while True:
+            response = httpx.get(
+                f"{self.site.base_url}/api/sessions/{session['session_id']}/results",
+                headers={"authorization": f"Bearer {session['host_token']}"},
+            )
+            # The end is seen a moment before it is noted.
+            if response.status_code != httpx.codes.CONFLICT or time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
         found: list[dict[str, Any]] = response.raise_for_status().json()["answers"]
         return found
 

@@ -57,6 +57,24 @@ async def test_a_value_is_asked_for_once_however_many_want_it_and_wherever(make_
     assert source.asked == 1
 
 
+async def test_what_was_filled_between_the_look_and_the_lock_is_not_asked_for_again(
+    cache, running_valkey, monkeypatch
+):
+    source, ask = Source(b"ours"), cache.ask
+    with redis.Redis.from_url(running_valkey.url) as other:
+
+        async def look_first(work):
+            monkeypatch.setattr(cache, "ask", ask)
+            found = await ask(work)
+            other.set("key", b"theirs")
+            return found
+
+        monkeypatch.setattr(cache, "ask", look_first)
+        assert await cache.read_through("key", _TTL_MS, source) == b"theirs"
+        assert source.asked == 0
+        assert other.keys() == [b"key"], "the lock is given back"
+
+
 async def test_a_value_is_kept_for_its_time_and_no_longer(cache):
     source = Source()
     for _ in range(3):
