@@ -338,9 +338,12 @@ async def test_something_else_than_hello(sockets):
 
 
 async def test_no_hello(sockets):
-    """Takes as long as the server waits: the limit is the server's, not the test's."""
-    socket = await sockets()
-    assert await socket.closed() == (4000, "hello_expected")
+    """Takes as long as the server waits: the limit is the server's, not the test's.
+
+    In that time HAProxy may cut the socket, once, for replicas that an earlier test changed.
+    """
+    ended = await (await sockets()).closed() or await (await sockets()).closed()
+    assert ended == (4000, "hello_expected")
 
 
 @pytest.mark.parametrize(
