@@ -278,12 +278,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[pair.figure for pair in PAIRS], default=[])
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
     parser.add_argument(
-        "--profile", type=Profile, choices=list(Profile), help="one of them; both if not given"
+        "--profile", type=Profile, choices=list(_FILES), help="one of them; both if not given"
     )
     options = parser.parse_args()
     if options.profile is None:
         # Each in a process of its own: a process starts Ray once.
-        for profile in Profile:
+        for profile in _FILES:
             command = [sys.executable, "-m", "tests.benchmarks", "--profile", profile]
             subprocess.run([*command, *sys.argv[1:]], check=True)
         return
