@@ -7,7 +7,9 @@ import gc
 
 #: Allocations, and collections of the younger generation, that set a collection off. Python's own
 #: (700, 10, 10) look through a batch of answers several times, although reference counts free it.
-_THRESHOLDS = (20_000, 20, 20)
+#: The oldest are looked through after 180,000 more, not later: each websocket that closes leaves a
+#: hundred objects there in cycles, which filled a replica by 2 MB for every 500 of them.
+_THRESHOLDS = (20_000, 2, 2)
 
 
 @functools.cache
