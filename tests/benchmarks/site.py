@@ -7,6 +7,8 @@ import os
 import platform
 import subprocess
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +20,16 @@ from engine import limits
 from engine.ids import SessionId
 from serve_app.embedded.stack import EmbeddedStack
 from simulation.load import Job, Report
+from tests.benchmarks.cpu import cpu_s_by_kind
 
 _JOINS_AT_ONCE = 100
 #: What a job takes beside the time that it asks for; one that hangs ends with a traceback.
 _GENERATOR_S_MAX = 60
+#: The stack rests when its processes use less than this of one core.
+_RESTING_CORES_MAX = 0.5
+_RESTING_S = 1.0
+#: How long to wait for that; on a machine too slow for it, figures are taken all the same.
+_RESTLESS_S_MAX = 20.0
 
 
 def generate(job: Job) -> Report:
@@ -54,6 +62,8 @@ class Site:
         from serve_app.auth import Tokens  # noqa: PLC0415 - after the stack has started
 
         self.stack = stack
+        #: Seconds of processor time that the stack used for the last job, by kind of process.
+        self.spent: Counter[str] = Counter()
         self.base = stack.settings.public_url.replace("localhost", "127.0.0.1")
         self._operator = {"authorization": f"Bearer {Tokens(stack.settings.secret).operator()}"}
         question = {"kind": "single", "text": "Which?", "choices": list("abcd"), "correct": [1]}
@@ -120,8 +130,25 @@ class Site:
         return report
 
     def bare(self, scheme: str, path: str, **job: Any) -> Report:
-        """Send the messages of a job to any endpoint."""
-        return generate(Job(url=self.base.replace("http", scheme, 1) + path, **job))
+        """Send the messages of a job to any endpoint, once the stack rests."""
+        _settle()
+        before = cpu_s_by_kind()
+        report = generate(Job(url=self.base.replace("http", scheme, 1) + path, **job))
+        self.spent = cpu_s_by_kind() - before
+        return report
+
+
+def _settle() -> None:
+    """Wait until what went before is over.
+
+    A session that has opened has a process started for the next one, which takes seconds of a core.
+    """
+    deadline = time.monotonic() + _RESTLESS_S_MAX
+    while time.monotonic() < deadline:
+        before = cpu_s_by_kind()
+        time.sleep(_RESTING_S)
+        if (cpu_s_by_kind() - before).total() < _RESTING_CORES_MAX * _RESTING_S:
+            return
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:
