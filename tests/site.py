@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from tests.chaos.head import Head
     from tests.chaos.network import Wires
     from tests.chaos.nodes import OtherNodes
+
+#: How long the end of a session may take to be noted, seconds.
+_NOTED_S_MAX = 30.0
 
 
 class LiveSite:
@@ -50,3 +54,15 @@ class LiveSite:
             opened = api.post("/sessions", json=body)
             assert opened.status_code == 201, opened.text
             return dict(opened.json())
+
+    def results(self, session: dict[str, str]) -> dict[str, Any]:
+        """The results of a session that is seen as finished, once its end is noted as well."""
+        deadline = time.monotonic() + _NOTED_S_MAX
+        with self.api(session["host_token"]) as api:
+            while True:
+                found = api.get(f"/sessions/{session['session_id']}/results")
+                if found.status_code != httpx.codes.CONFLICT or time.monotonic() > deadline:
+                    break
+                time.sleep(0.05)
+        assert found.status_code == httpx.codes.OK, found.text
+        return dict(found.json())

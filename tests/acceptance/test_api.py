@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -77,11 +76,11 @@ class Game:
 
     def __init__(self, site, client):
         self._client = client
-        opened = site.open_session(SHORT_QUIZ, PLAIN)
-        self.session_id, self.pin = opened["session_id"], opened["pin"]
+        self.opened = site.open_session(SHORT_QUIZ, PLAIN)
+        self.session_id, self.pin = self.opened["session_id"], self.opened["pin"]
         self.path = f"/sessions/{self.session_id}"
-        self.host = Person(client, opened["host_token"])
-        self.viewer = Person(client, opened["viewer_token"])
+        self.host = Person(client, self.opened["host_token"])
+        self.viewer = Person(client, self.opened["viewer_token"])
         self.place = {"phase": "lobby", "opening": 0}
         self._commands = 0
 
@@ -111,15 +110,6 @@ class Game:
 
     def get(self, what, person=None):
         return (person or self.host).get(f"{self.path}/{what}")
-
-    def results(self):
-        """The results, once the end is noted beside the last event."""
-        deadline = time.monotonic() + _WAIT_S_MAX
-        while (found := self.get("results")).status_code == 409:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert found.status_code == 200, found.text
-        return found.json()
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +217,7 @@ def test_a_whole_quiz_over_http(live_site, client, make_game):
     game.move("close")
     assert game.move("next")["phase"] == "finished"
 
-    results = game.results()
+    results = live_site.results(game.opened)
     assert results["quiz"]["questions"][0]["correct"] == [1]
     assert [(a["opening"], a["correct"]) for a in results["answers"]] == [(1, True), (2, True)]
     assert [row["nickname"] for row in results["scoreboard"]] == [

@@ -1,6 +1,6 @@
 """A stage for the pages: a real Chromium, a wire that can be cut, and how to get on.
 
-``live_site`` is the running site: ``base_url``, ``operator_token``, ``open_session(quiz, settings)``.
+``live_site`` is the running site: ``base_url``, ``open_session(quiz, settings)``, ``results(session)``.
 With ``RAYQUIZ_SCREENSHOTS`` set to a folder, the screens are saved there.
 """
 
@@ -9,18 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
 
-#: How long the end of a session may take to be noted, seconds.
-_NOTED_S_MAX = 10.0
 _CHROMIUM = os.environ.get("RAYQUIZ_CHROMIUM", "/usr/bin/chromium")
 _FLAGS = [
     "--no-sandbox",
@@ -167,21 +163,6 @@ class Stage:
         Path(folder).mkdir(parents=True, exist_ok=True)
         for name, page in screens.items():
             await page.screenshot(path=Path(folder, f"{moment}-{name}.png"))
-
-    def answers_stored(self, session: dict[str, str]) -> list[dict[str, Any]]:
-        """Every stored answer of a session that the pages show as finished."""
-        deadline = time.monotonic() + _NOTED_S_MAX
-        while True:
-            response = httpx.get(
-                f"{self.site.base_url}/api/sessions/{session['session_id']}/results",
-                headers={"authorization": f"Bearer {session['host_token']}"},
-            )
-            # The end is seen a moment before it is noted.
-            if response.status_code != httpx.codes.CONFLICT or time.monotonic() > deadline:
-                break
-            time.sleep(0.05)
-        found: list[dict[str, Any]] = response.raise_for_status().json()["answers"]
-        return found
 
 
 @pytest.fixture

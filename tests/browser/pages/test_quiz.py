@@ -139,7 +139,7 @@ async def test_tap_made_while_offline_arrives_exactly_once(stage, network):
     await expect(mia.get_by_role("alert")).to_have_count(0)
     await stage.press(host, "Final result")
     await expect(host.locator(".podium")).to_be_visible()
-    assert [a["choices"] for a in stage.answers_stored(session)] == [[1]]
+    assert [a["choices"] for a in stage.site.results(session)["answers"]] == [[1]]
 
 
 async def test_tap_offline_survives_a_reload(stage, network):
@@ -172,7 +172,7 @@ async def test_lost_receipt_is_asked_for_again_and_one_answer_is_stored(stage, n
     await stage.press(host, "Close now")
     await stage.press(host, "Final result")
     await expect(host.locator(".podium")).to_be_visible()
-    assert len(stage.answers_stored(session)) == 1
+    assert len(stage.site.results(session)["answers"]) == 1
 
 
 async def test_answer_that_comes_after_the_close_is_told_plainly(stage, network):

@@ -76,7 +76,7 @@ async def test_tap_that_was_lost_on_its_way_is_sent_again_word_for_word(stage, n
     assert json.loads(answers[0]) == {"type": "answer", "opening": 1, "choices": [1]}
     await stage.press(host, "Final result")
     await expect(host.locator(".podium")).to_be_visible()
-    assert [a["choices"] for a in stage.answers_stored(session)] == [[1]]
+    assert [a["choices"] for a in stage.site.results(session)["answers"]] == [[1]]
 
 
 async def page_with_connection(stage):
