@@ -28,6 +28,8 @@ _CONNECTIONS_MAX = 20_000
 #: Files that HAProxy counts for one connection: two sockets, and half a pipe for `splice`.
 _OPEN_FILES_PER_CONNECTION = 2.5
 _REPLICAS_MAX = 40
+#: Eight starts side by side on two cores are far from the minute after which Ray gives one up.
+_STARTS_AT_ONCE_MIN = 8
 
 #: Set while one machine is all there is: :mod:`serve_app.embedded.loopback` asks for it.
 LOOPBACK_ONLY: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -41,6 +43,10 @@ FIXED: Final = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     # Workers at nice 15 would wait behind everything else on the machine.
     "RAY_worker_niceness": "0",
+    # Ray warns in the terminal of four times as many workers as it may start at once, one for each
+    # core: on two cores that is the eighth quiz of an evening. It also starts as many beforehand.
+    "RAY_worker_maximum_startup_concurrency": str(max(_STARTS_AT_ONCE_MIN, os.cpu_count() or 1)),
+    "RAY_prestart_worker_first_driver": "0",
     # A call to Ray before its start or after its end is an error, not the start of another Ray.
     "RAY_ENABLE_AUTO_CONNECT": "0",
     # A token file that some other Ray left under the home folder must change nothing.

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.service, pytest.mark.xdist_group("up")]
 _RAYQUIZ = str(Path(sys.executable).with_name("rayquiz"))
 _START_S_MAX = 120.0
 _STOP_S_MAX = 60.0
+_SESSIONS = 9
 
 
 class Terminal:
@@ -104,6 +105,34 @@ def _left(family):
 _AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
+def fill_an_evening(terminal, api, token):
+    """Open more sessions than two cores have; whoever looks at the terminal hears nothing of it."""
+    said = terminal.said
+    headers = {"authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=api, headers=headers, timeout=30) as client:
+        quiz_id = client.get("/quizzes").json()["items"][0]["quiz_id"]
+        for _ in range(_SESSIONS):
+            assert client.post("/sessions", json={"quiz_id": quiz_id}).status_code == 201
+    deadline = time.monotonic() + _START_S_MAX
+    # Two more: the session that it began with, and the actor for the next one.
+    while _actor_count(terminal.family()) < _SESSIONS + 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert terminal.said == said
+
+
+def _actor_count(family):
+    return sum("ray::SessionActor" in " ".join(_command(process)) for process in family)
+
+
+def _command(process):
+    """Its command line; nothing of one that has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def test_up_plays_stops_and_comes_back_with_its_data(tmp_path):
     data, port = str(tmp_path / "data"), _free_port()
     first = Terminal(tmp_path, "--data", data, "--port", str(port))
@@ -138,6 +167,7 @@ def test_up_plays_stops_and_comes_back_with_its_data(tmp_path):
         assert {where for where in listening if where[0] not in ("127.0.0.1", "::1")} == {
             ("0.0.0.0", port)
         }
+        fill_an_evening(again, f"http://127.0.0.1:{port}/api", found["Operator token"])
         family = again.family()
     finally:
         again.interrupt()
