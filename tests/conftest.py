@@ -36,6 +36,7 @@ def live_site() -> Iterator[LiveSite]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep all tests of the whole system on one worker: Ray starts once."""
     for item in items:

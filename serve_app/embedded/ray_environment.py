@@ -28,8 +28,8 @@ _CONNECTIONS_MAX = 20_000
 #: Files that HAProxy counts for one connection: two sockets, and half a pipe for `splice`.
 _OPEN_FILES_PER_CONNECTION = 2.5
 _REPLICAS_MAX = 40
-#: Eight starts side by side on two cores are far from the minute after which Ray gives one up.
-_STARTS_AT_ONCE_MIN = 8
+#: More would take each other's time on two cores: Ray gives a start up after a minute.
+_STARTS_AT_ONCE_MIN = 4
 
 #: Set while one machine is all there is: :mod:`serve_app.embedded.loopback` asks for it.
 LOOPBACK_ONLY: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
