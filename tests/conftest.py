@@ -20,11 +20,16 @@ os.environ |= FIXED
 
 #: Long enough to look at a podium, and short enough that a hundred played quizzes do not pile up.
 _LINGER_MS = 60_000
+#: The tests that go to one worker.
+_GROUP = "live_site"
 
 
 @pytest.fixture(scope="session")
-def live_site() -> Iterator[LiveSite]:
+def live_site(request: pytest.FixtureRequest) -> Iterator[LiveSite]:
     """The embedded profile with its applications, for as long as the tests run."""
+    if hasattr(request.config, "workerinput"):
+        alone = [item.nodeid for item in request.session.items if _wants_site(item)]
+        assert all(name.endswith(f"@{_GROUP}") for name in alone), "another worker starts Ray, too"
     folder = Path(tempfile.mkdtemp(prefix="rq-site-"))
     try:
         with EmbeddedStack(folder, 0, settings={"linger_ms": _LINGER_MS}) as stack:
@@ -40,6 +45,10 @@ def live_site() -> Iterator[LiveSite]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep all tests of the whole system on one worker: Ray starts once."""
     for item in items:
-        if "live_site" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("live_site"))
+        if _wants_site(item):
+            item.add_marker(pytest.mark.xdist_group(_GROUP))
             item.add_marker(pytest.mark.service)
+
+
+def _wants_site(item: pytest.Item) -> bool:
+    return "live_site" in getattr(item, "fixturenames", ())
