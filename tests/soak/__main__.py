@@ -1,9 +1,7 @@
 """``make soak``: session after session at half the maximum. Exit status 1 if something grew or complained.
 
 Memory is what a process has for itself alone (USS), added up by kind of process, and looked at while
-a session is being played. The low points of the first third of the looks are compared with those of
-the last one: what fills up and is emptied again, such as the broker's log in memory, comes back to
-them, and what is never given back raises them.
+a session is being played; the first third of the looks is compared with the last one.
 """
 
 from __future__ import annotations
@@ -111,11 +109,6 @@ def _played(site: Site, watch: Watch, pace_per_s: float) -> tuple[float, float, 
     return report.per_s, report.latency_ms_p99, report.messages_total
 
 
-def _low(values: list[float]) -> float:
-    """A tenth of them is below."""
-    return sorted(values)[len(values) // 10]
-
-
 def _problems(looks: list[Look], console: Console) -> list[str]:
     """Print how memory and queues went, and tell what is wrong."""
     third = max(1, len(looks) // 3)
@@ -123,7 +116,9 @@ def _problems(looks: list[Look], console: Console) -> list[str]:
     problems = []
     table = Table("what", "first third", "last third", "largest")
     for kind in sorted({kind for look in looks for kind in look.memory_mb}):
-        early, late = (_low([look.memory_mb[kind] for look in part]) for part in (first, last))
+        early, late = (
+            statistics.median(look.memory_mb[kind] for look in part) for part in (first, last)
+        )
         largest = max(look.memory_mb[kind] for look in looks)
         table.add_row(f"{kind}, MB", f"{early:.0f}", f"{late:.0f}", f"{largest:.0f}")
         if late - early > max(_GROWTH_MB_MIN, _GROWTH_SHARE_MAX * early):
