@@ -113,11 +113,15 @@ class Round:
 
 def replica_pids(application: str) -> list[int]:
     """Process ids of an application's Serve replicas, of this test process's own Ray."""
-    mark = f"ray::ServeReplica:{application}:"
+    return worker_pids(f"ray::ServeReplica:{application}:", psutil.Process())
+
+
+def worker_pids(title: str, ancestor: psutil.Process) -> list[int]:
+    """Process ids of Ray's workers whose title begins like this, of the Ray below a process."""
     found = []
-    for process in psutil.Process().children(recursive=True):
+    for process in ancestor.children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if "".join(process.cmdline()[:1]).startswith(mark):
+            if "".join(process.cmdline()[:1]).startswith(title):
                 found.append(process.pid)
     return found
 

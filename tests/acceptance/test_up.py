@@ -17,6 +17,7 @@ import pytest
 from serve_app.embedded.ports import lan_address
 from serve_app.embedded.postgres import Postgres
 from serve_app.embedded.valkey import Valkey
+from tests.acceptance.rounds import worker_pids
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("up")]
 
@@ -105,7 +106,7 @@ def _left(family):
 _AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
-def fill_an_evening(terminal, api, token):
+def _fill_an_evening(terminal, api, token):
     """Open more sessions than two cores have; whoever looks at the terminal hears nothing of it."""
     said = terminal.said
     headers = {"authorization": f"Bearer {token}"}
@@ -115,22 +116,11 @@ def fill_an_evening(terminal, api, token):
             assert client.post("/sessions", json={"quiz_id": quiz_id}).status_code == 201
     deadline = time.monotonic() + _START_S_MAX
     # Two more: the session that it began with, and the actor for the next one.
-    while _actor_count(terminal.family()) < _SESSIONS + 2:
+    starter = psutil.Process(terminal.process.pid)
+    while len(worker_pids("ray::SessionActor", starter)) < _SESSIONS + 2:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert terminal.said == said
-
-
-def _actor_count(family):
-    return sum("ray::SessionActor" in " ".join(_command(process)) for process in family)
-
-
-def _command(process):
-    """Its command line; nothing of one that has ended."""
-    try:
-        return process.cmdline()
-    except psutil.NoSuchProcess:
-        return []
 
 
 def test_up_plays_stops_and_comes_back_with_its_data(tmp_path):
@@ -167,7 +157,7 @@ def test_up_plays_stops_and_comes_back_with_its_data(tmp_path):
         assert {where for where in listening if where[0] not in ("127.0.0.1", "::1")} == {
             ("0.0.0.0", port)
         }
-        fill_an_evening(again, f"http://127.0.0.1:{port}/api", found["Operator token"])
+        _fill_an_evening(again, f"http://127.0.0.1:{port}/api", found["Operator token"])
         family = again.family()
     finally:
         again.interrupt()

@@ -38,7 +38,7 @@ _BURSTS = 5
 _SECONDS = 4.0
 #: Lone answers, and the parts that they are held against, come one by one at this pace: whoever
 #: has slept wakes with cold caches, on a busy host twice as slow as in a tight loop.
-_LONE_PER_S = 50
+_LONE_PER_S = 50.0
 _LONE_SECONDS = 4.0
 _PORT = 0
 _FILES = {Profile.EMBEDDED: "latest.json", Profile.CLUSTER: "cluster.json"}
@@ -147,7 +147,7 @@ _LONE: dict[str, Any] = {
     "kind": "closed_loop",
     "connections": 1,
     "seconds": _LONE_SECONDS,
-    "pace_per_s": float(_LONE_PER_S),
+    "pace_per_s": _LONE_PER_S,
 }
 _ALL_AT_ONCE: dict[str, Any] = {"kind": "burst", "connections": _BURST, "rounds": _BURSTS}
 _FRAMES: dict[str, Any] = {"kind": "frames", "connections": _VIEWERS, "seconds": _SECONDS}
