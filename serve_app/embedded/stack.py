@@ -167,6 +167,8 @@ class EmbeddedStack:
                 "PROMETHEUS_MULTIPROC_DIR": str(_folder(run, "metrics")),
             }
         )
+        if self._profile is Profile.EXTERNAL:
+            self._check_schemas()  # at once, not after Ray's half a minute
         runtime = RayRuntime(
             run,
             self._folder.logs / "ray",
@@ -178,10 +180,7 @@ class EmbeddedStack:
         # The servers are told when the thread that made them ends: the pool stays until the end.
         pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="embedded")
         self._exits.callback(pool.shutdown)
-        if self._profile is Profile.EXTERNAL:
-            servers = [pool.submit(self._check_schemas)]
-        else:
-            servers = self._start_servers(pool)
+        servers = [] if self._profile is Profile.EXTERNAL else self._start_servers(pool)
         # Wait for all before stopping them, also when Ray fails.
         self._exits.callback(lambda: [server.exception() for server in servers])
         self._exits.callback(runtime.stop)
