@@ -44,6 +44,9 @@ DEAD_QUEUE: Final = "rayquiz.dead"
 _DEAD_EXCHANGE: Final = "rayquiz.dead"
 _CONNECT_S_MAX = 5.0
 _CONFIRM_S_MAX = 5.0
+#: A broker that has just been killed and started may leave a request without a reply for a minute,
+#: and its heartbeats go on.
+_PREPARE_S_MAX = 10.0
 _HEARTBEAT_S = 5
 #: Pause between two looks for a barrier, and how long until it is sent again.
 _BARRIER_POLL_S = 0.02
@@ -149,7 +152,8 @@ class Publisher:
                 await self._drop()
                 connection = await connect(self._url)
                 try:
-                    channel = await self._prepare(connection)
+                    async with asyncio.timeout(_PREPARE_S_MAX):
+                        channel = await self._prepare(connection)
                 except BROKER_AWAY as error:
                     await _close(connection)
                     raise Unavailable(f"the broker is away: {error!r}") from error
