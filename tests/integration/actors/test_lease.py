@@ -136,6 +136,8 @@ async def take_mailbox(earlier, later):
                 await later.publisher.publish(barrier)
                 return
             except Unavailable:
+                # It may have looked once more before it learned of it from the tables, too.
+                await earlier.lose_connection()
                 await asyncio.sleep(0.05)
 
 
