@@ -15,7 +15,7 @@ from serve_app.embedded.server import Server
 
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 #: The log of the quorum queues is in memory, too, until it is this long; by default 512 MB.
-_CONFIGURATION = "raft.wal_max_size_bytes = 64000000\n"
+_CONFIGURATION = "raft.wal_max_size_bytes = 16000000\n"
 #: What every AMQP server says to a peer that speaks another protocol.
 _GREETING = b"AMQP"
 

@@ -131,24 +131,24 @@ class Site:
 
     def bare(self, scheme: str, path: str, **job: Any) -> Report:
         """Send the messages of a job to any endpoint, once the stack rests."""
-        _settle()
+        self.settle()
         before = cpu_s_by_kind()
         report = generate(Job(url=self.base.replace("http", scheme, 1) + path, **job))
         self.spent = cpu_s_by_kind() - before
         return report
 
+    def settle(self) -> None:
+        """Wait until what went before is over.
 
-def _settle() -> None:
-    """Wait until what went before is over.
-
-    A session that has opened has a process started for the next one, which takes seconds of a core.
-    """
-    deadline = time.monotonic() + _RESTLESS_S_MAX
-    while time.monotonic() < deadline:
-        before = cpu_s_by_kind()
-        time.sleep(_RESTING_S)
-        if (cpu_s_by_kind() - before).total() < _RESTING_CORES_MAX * _RESTING_S:
-            return
+        A session that has opened has a process started for the next one, which takes seconds of a
+        core.
+        """
+        deadline = time.monotonic() + _RESTLESS_S_MAX
+        while time.monotonic() < deadline:
+            before = cpu_s_by_kind()
+            time.sleep(_RESTING_S)
+            if (cpu_s_by_kind() - before).total() < _RESTING_CORES_MAX * _RESTING_S:
+                return
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:

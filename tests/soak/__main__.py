@@ -43,6 +43,13 @@ _GROWTH_SHARE_MAX, _GROWTH_MB_MIN = 0.10, 24.0
 _QUEUED_MAX = 200
 
 
+class _RestlessSite(Site):
+    """Quiz follows upon quiz."""
+
+    def settle(self) -> None:
+        """Wait for nothing."""
+
+
 class Look(NamedTuple):
     """What was seen at one moment: MB by kind of process, and messages in the broker."""
 
@@ -136,7 +143,7 @@ def _soak(folder: Path, minutes: float, console: Console) -> list[str]:
     settings = {"linger_ms": _LINGER_MS}
     with EmbeddedStack(folder, 0, settings=settings, profile=Profile.CLUSTER) as stack:
         deploy_all(stack)
-        site = Site(stack, _QUESTIONS)
+        site = _RestlessSite(stack, _QUESTIONS)
         job = {"kind": "closed_loop", "seconds": _PROBE_S}
         most = site.answers("ws", _CONNECTIONS, **job).per_s
         pace_per_s = most / 2
@@ -148,7 +155,10 @@ def _soak(folder: Path, minutes: float, console: Console) -> list[str]:
         while time.monotonic() < end_s:
             per_s, p99_ms, count = _played(site, watch, pace_per_s)
             acknowledged += count
-            console.print(f"{per_s:,.0f} answers/s, p99 {p99_ms:.0f} ms")
+            memory = ", ".join(
+                f"{kind} {mb:.0f}" for kind, mb in sorted(watch.looks[-1].memory_mb.items())
+            )
+            console.print(f"{per_s:,.0f} answers/s, p99 {p99_ms:.0f} ms; MB: {memory}")
         watch.end()
         problems = _problems(watch.looks, console)
         if watch.dead_letters:
