@@ -19,7 +19,7 @@ from tests.site import LiveSite
 os.environ |= FIXED
 
 #: Long enough to look at a podium, and short enough that a hundred played quizzes do not pile up.
-_LINGER_MS = 60_000
+_LINGER_MS = 20_000
 #: The tests that go to one worker.
 _GROUP = "live_site"
 

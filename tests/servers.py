@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import shutil
+import subprocess
 import tempfile
 import uuid
 from contextlib import contextmanager
@@ -39,29 +40,43 @@ def _run_folder():
         shutil.rmtree(run, ignore_errors=True)
 
 
-@contextmanager
-def _postgres():
+@pytest.fixture(scope="session")
+def prepared_data():
+    """The data of a PostgreSQL with today's schema: a copy takes a quarter of the time."""
     with _run_folder() as run:
         server = Postgres(run / "data", run / "sockets")
         try:
             server.start()
             asyncio.run(Migrator(server.url).up())
+        finally:
+            server.stop()
+        yield run / "data"
+
+
+@contextmanager
+def _postgres(prepared_data):
+    with _run_folder() as run:
+        # Not `shutil`: the files keep their owner.
+        subprocess.run(["cp", "-a", prepared_data, run / "data"], check=True)
+        server = Postgres(run / "data", run / "sockets")
+        try:
+            server.start()
             yield server
         finally:
             server.stop()
 
 
 @pytest.fixture(scope="session")
-def database_url():
+def database_url(prepared_data):
     """A PostgreSQL of its own with today's schema, for as long as the tests run."""
-    with _postgres() as server:
+    with _postgres(prepared_data) as server:
         yield server.url
 
 
 @pytest.fixture
-def own_postgres():
+def own_postgres(prepared_data):
     """A PostgreSQL with today's schema that one test may kill."""
-    with _postgres() as server:
+    with _postgres(prepared_data) as server:
         yield server
 
 

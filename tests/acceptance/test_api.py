@@ -121,7 +121,15 @@ def client(live_site):
 
 @pytest.fixture
 def make_game(live_site, client):
-    return lambda: Game(live_site, client)
+    games = []
+
+    def make():
+        games.append(Game(live_site, client))
+        return games[-1]
+
+    yield make
+    for game in games:
+        live_site.cancel(game.opened)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +138,8 @@ def game(live_site, client):
     game = Game(live_site, client)
     game.mia = game.player("Mia")
     game.move("start")
-    return game
+    yield game
+    live_site.cancel(game.opened)
 
 
 # --- quizzes ----------------------------------------------------------------------------------------
@@ -334,7 +343,7 @@ def connection_of(site):
 
 @pytest.mark.parametrize("size", [1, 20 * 1024 * 1024])
 @pytest.mark.parametrize("path", ["pins/000000/participants", f"sessions/{NOBODY}/answers"])
-def test_a_body_over_the_limit_is_answered_and_holds_nobody_up(live_site, path, size):
+def test_a_body_over_the_limit_is_answered_and_holds_nobody_up(live_site, client, path, size):
     """The header promises too much; the body may never come, or all of it may."""
     connection = connection_of(live_site)
     connection.putrequest("POST", f"/api/{path}")
@@ -348,7 +357,7 @@ def test_a_body_over_the_limit_is_answered_and_holds_nobody_up(live_site, path, 
     assert response.status == 413
     assert json.loads(response.read())["code"] == "too_large"
     connection.close()
-    assert httpx.get(f"{live_site.base_url}/api/health").status_code == 200
+    assert client.get("/health").status_code == 200
 
 
 def test_the_key_is_nowhere_before_the_close(game):

@@ -96,15 +96,15 @@ class Game:
     def __init__(self, site, settings, sockets):
         self.site = site
         self._sockets = sockets
-        opened = site.open_session(QUIZ, settings)
-        self.session_id, self.pin = opened["session_id"], opened["pin"]
-        self.host_token, self.viewer_token = opened["host_token"], opened["viewer_token"]
+        self.opened = site.open_session(QUIZ, settings)
+        self.session_id, self.pin = self.opened["session_id"], self.opened["pin"]
+        self.host_token, self.viewer_token = self.opened["host_token"], self.opened["viewer_token"]
         self._commands = 0
 
     def join(self, nickname):
         body = {"nickname": nickname, "join_key": f"key-of-{nickname}"}
         path = f"{self.site.base_url}/api/pins/{self.pin}/participants"
-        return httpx.post(path, json=body).json()["token"]
+        return httpx.post(path, json=body, timeout=_WAIT_S_MAX).json()["token"]
 
     async def enter(self, token, epoch=0, version=0):
         """A socket that has been welcomed, and its welcome."""
@@ -140,12 +140,20 @@ async def sockets(live_site):
 
 @pytest.fixture
 def make_game(live_site, sockets):
-    return lambda **changes: Game(live_site, {**PLAIN, **changes}, sockets)
+    games = []
+
+    def make(**changes):
+        games.append(Game(live_site, {**PLAIN, **changes}, sockets))
+        return games[-1]
+
+    yield make
+    for game in games:
+        live_site.cancel(game.opened)
 
 
 def metric(site, name):
     """The sum of a metric's values over all processes."""
-    text = httpx.get(f"{site.base_url}/api/metrics").text
+    text = httpx.get(f"{site.base_url}/api/metrics", timeout=_WAIT_S_MAX).text
     lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 

@@ -1,6 +1,7 @@
 """A stage for the pages: a real Chromium, a wire that can be cut, and how to get on.
 
-``live_site`` is the running site: ``base_url``, ``open_session(quiz, settings)``, ``results(session)``.
+``live_site`` is the running site: ``base_url``, ``open_session(quiz, settings)``, ``results(session)``,
+``cancel(session)``.
 With ``RAYQUIZ_SCREENSHOTS`` set to a folder, the screens are saved there.
 """
 
@@ -101,12 +102,13 @@ class Stage:
         self._browser = browser
         #: What pages complained about; none is allowed.
         self.complaints: list[str] = []
+        self.sessions: list[dict[str, str]] = []
 
     def session(self, *questions: dict[str, Any], **settings: Any) -> dict[str, str]:
         """Open a session; without a preview unless it is asked for."""
         quiz = {"title": "The solar system", "questions": list(questions)}
-        opened: dict[str, str] = self.site.open_session(quiz, {"preview_ms": 0, **settings})
-        return opened
+        self.sessions.append(self.site.open_session(quiz, {"preview_ms": 0, **settings}))
+        return self.sessions[-1]
 
     async def open(self, path: str, network: Network | None = None, **device: Any) -> Page:
         """Open a page of the site."""
@@ -190,4 +192,6 @@ async def stage(live_site: Any, browser: Browser) -> AsyncIterator[Stage]:
     yield stage
     for context in browser.contexts:
         await context.close()
+    for session in stage.sessions:
+        live_site.cancel(session)
     assert not stage.complaints

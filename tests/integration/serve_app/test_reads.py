@@ -102,8 +102,8 @@ async def test_who_changes_the_library_sees_it_on_every_process(site, standby):
     first, second = site
     await standby.execute("SELECT pg_wal_replay_pause()")
     async with (
-        httpx.AsyncClient(headers=operator()) as mine,
-        httpx.AsyncClient(headers=operator()) as others,
+        httpx.AsyncClient(headers=operator(), timeout=30) as mine,
+        httpx.AsyncClient(headers=operator(), timeout=30) as others,
     ):
         created = await mine.post(f"{first}/quizzes", json=QUIZ)
         assert created.status_code == 201
@@ -129,10 +129,10 @@ async def test_who_changes_the_library_sees_it_on_every_process(site, standby):
 
 async def test_what_is_deleted_and_not_yet_so_on_the_standby(site, own_postgres, standby):
     first, second = site
-    async with httpx.AsyncClient(headers=operator()) as mine:
+    async with httpx.AsyncClient(headers=operator(), timeout=30) as mine:
         created = await mine.post(f"{first}/quizzes", json=QUIZ)
         path = f"/quizzes/{created.json()['quiz_id']}"
-        async with httpx.AsyncClient(headers=operator()) as others, asyncio.timeout(20):
+        async with httpx.AsyncClient(headers=operator(), timeout=30) as others, asyncio.timeout(20):
             before = await reads_by_the_standby(second)
             while titles(await others.get(f"{second}/quizzes")) != ["A quiz"]:
                 pass
@@ -155,7 +155,9 @@ async def test_results_are_whole_for_whoever_sees_the_session_finished(
         session = await make_session(pool)
         host = Tokens(SECRET).of_session(Role.HOST, session.session_id, "123456")
         url = f"{site[1]}/sessions/{session.session_id}/results"
-        async with httpx.AsyncClient(headers={"authorization": f"Bearer {host}"}) as client:
+        async with httpx.AsyncClient(
+            headers={"authorization": f"Bearer {host}"}, timeout=30
+        ) as client:
             assert (await client.get(url)).status_code == 409
             await standby.execute("SELECT pg_wal_replay_pause()")
             joined = (session.session_id, 0, [1], ["key-of-mia"], ["Mia"], [1], [0])
@@ -182,5 +184,5 @@ async def test_the_metrics_tell_how_far_the_standby_is_behind(site, own_standby)
         while await metric(site[0], usable) == 1:
             pass
     assert await metric(site[0], lag_ms) == math.inf
-    async with httpx.AsyncClient(headers=operator()) as client:
+    async with httpx.AsyncClient(headers=operator(), timeout=30) as client:
         assert titles(await client.get(f"{site[0]}/quizzes")) == []
