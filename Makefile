@@ -97,9 +97,10 @@ endef
 
 # -- what the tests need from the system: a browser and a broker, installed only when missing
 
-CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+CHROMIUM := $(shell command -v chromium-headless-shell || command -v chromium || \
+	command -v chromium-browser || command -v google-chrome)
 RABBITMQ := $(wildcard /usr/lib/rabbitmq/bin/rabbitmq-server)
-MISSING := $(if $(CHROMIUM),,chromium) $(if $(RABBITMQ),,rabbitmq-server)
+MISSING := $(if $(CHROMIUM),,chromium-headless-shell) $(if $(RABBITMQ),,rabbitmq-server)
 
 # policy-rc.d keeps the packages from starting their services: tests start private ones.
 define INSTALL_SYSTEM
