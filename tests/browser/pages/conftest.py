@@ -30,6 +30,8 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# A slow machine is no fault of a page; what must be quick is asked for with a time of its own.
+expect.set_options(timeout=20_000)
 _PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 _LAPTOP = {"viewport": {"width": 1280, "height": 800}}
 _PROJECTOR = {"viewport": {"width": 1920, "height": 1080}}

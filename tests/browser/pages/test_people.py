@@ -57,6 +57,13 @@ async def test_a_taken_or_blank_nickname_is_told_beside_the_field(stage):
     await expect(page.get_by_role("alert")).to_have_text("At most 24 characters.")
 
 
+async def _press_key(host, key, *, while_offered):
+    """Move on as soon as a host who looks at the screen would, and the page takes it for meant."""
+    await expect(host.get_by_role("button", name=while_offered, exact=True)).to_be_visible()
+    await host.wait_for_timeout(700)
+    await host.keyboard.press(key)
+
+
 async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
     session = stage.session(_PLANET, _TYPED, preview_ms=2_000)
     host = await stage.host(session)
@@ -69,8 +76,7 @@ async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
     await page.keyboard.press("Enter")
     await expect(host.locator(".name-chip")).to_have_count(1)
 
-    await host.wait_for_timeout(700)
-    await host.keyboard.press("Space")
+    await _press_key(host, "Space", while_offered="Start")
     await expect(page.get_by_role("heading", name=_PLANET["text"])).to_be_focused()
     await expect(page.locator(".pad")).to_have_count(4)
     await expect(page.get_by_role("heading", name=_PLANET["text"])).to_be_focused()
@@ -80,16 +86,14 @@ async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Right!")).to_be_focused()
 
-    for key, sign in (("ArrowRight", "Next question"), ("Enter", "Show answers now")):
-        await host.wait_for_timeout(700)
-        await host.keyboard.press(key)
-        await expect(host.get_by_role("button", name=sign)).to_be_visible()
+    await _press_key(host, "ArrowRight", while_offered="Scoreboard")
+    await _press_key(host, "Enter", while_offered="Next question")
+    await expect(host.get_by_role("button", name="Show answers now")).to_be_visible()
     await expect(page.get_by_label("Your answer")).to_be_focused(timeout=10_000)
     await page.keyboard.type("milky way")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Right!")).to_be_visible()
-    await host.wait_for_timeout(700)
-    await host.keyboard.press("ArrowRight")
+    await _press_key(host, "ArrowRight", while_offered="Final result")
     await expect(host.locator(".podium")).to_be_visible()
 
 
