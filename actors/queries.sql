@@ -4,11 +4,13 @@
 
 -- name: take_over
 -- The live session of an actor's name, with its epoch raised: all earlier actors are fenced now.
-UPDATE sessions AS s SET epoch = s.epoch + 1
-FROM quiz_versions AS v
-WHERE s.actor_name = $1 AND s.ended_at IS NULL
-  AND v.quiz_id = s.quiz_id AND v.version = s.quiz_version
-RETURNING s.session_id, s.epoch, s.settings, v.body, s.partition, s.actor_node, s.actor_pid;
+UPDATE sessions SET epoch = epoch + 1
+WHERE actor_name = $1 AND ended_at IS NULL
+RETURNING session_id, epoch, settings, quiz_id, quiz_version, partition, actor_node, actor_pid;
+
+-- name: quiz_body
+-- One version of a quiz as sessions pin it, also when it is out of the library by now.
+SELECT body FROM quiz_versions WHERE quiz_id = $1 AND version = $2;
 
 -- name: assign_actor
 -- Compare-and-set: give the session an actor if it still has the one that was lost (or none).

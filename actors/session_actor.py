@@ -17,6 +17,7 @@ from actors.clock import Clock
 from actors.collector import collect_seldom
 from actors.direct_log import DirectLog
 from actors.handover import settle_earlier
+from actors.pinned_quizzes import PinnedQuizzes
 from actors.ports import CheckpointLog
 from actors.postgres import LoneConnection
 from actors.publisher import RedisPublisher
@@ -55,6 +56,7 @@ class SessionActor:
         self._clock = Clock()
         self._host: SessionHost | None = None
         self._shards = Shards([LoneConnection(url) for url in self._settings.primaries])
+        self._quizzes = PinnedQuizzes(self._settings.redis_url, self._settings.replicas)
         #: To the primary of the session, once that is known.
         self._connection: LoneConnection | None = None
         self._publisher: SessionPublisher | None = None
@@ -166,6 +168,7 @@ class SessionActor:
                 on_failed=self._fail,
                 on_over=self._over,
             )
+            self._spawn(self._quizzes.close())
             if len(self._shards.databases) > 1:
                 self._spawn(self._close_others())
             log.info(
@@ -205,8 +208,8 @@ class SessionActor:
 
     async def _take_over(self, connection: LoneConnection) -> Takeover | None:
         if not self._settings.rabbitmq_url:
-            return await take_over(connection, self._name)
-        claimed = await claim(connection, self._name)
+            return await take_over(connection, self._name, self._quizzes.read)
+        claimed = await claim(connection, self._name, self._quizzes.read)
         if claimed is None:
             return None
         publisher = SessionPublisher(

@@ -7,16 +7,16 @@ from typing import NamedTuple
 import msgspec
 
 from actors.lease import check_epoch
+from actors.pinned_quizzes import ReadQuiz, read_from_primary
 from actors.postgres import LoneConnection
 from actors.sql import queries
 from engine.errors import Fenced
 from engine.events import AnswerAccepted, Joined, decode_phase_event
-from engine.ids import Epoch, OpeningNo, ParticipantId, QuestionIndex, SessionId
+from engine.ids import Epoch, OpeningNo, ParticipantId, QuestionIndex, QuizId, SessionId
 from engine.model import Quiz, SessionSettings
 from engine.recovery import restore, state_digest
 from engine.session import SessionState
 
-_quiz_decoder = msgspec.json.Decoder(Quiz)
 _settings_decoder = msgspec.json.Decoder(SessionSettings)
 
 
@@ -47,8 +47,15 @@ class Claim(NamedTuple):
     earlier: Place | None
 
 
-async def claim(connection: LoneConnection, actor_name: str) -> Claim | None:
+async def claim(
+    connection: LoneConnection, actor_name: str, read_quiz: ReadQuiz = read_from_primary
+) -> Claim | None:
     """Raise the epoch of the session that is assigned to this actor: all earlier ones are fenced.
+
+    Args:
+        connection: to the session's primary.
+        actor_name: of this actor.
+        read_quiz: where the quiz comes from.
 
     Returns:
         None when no live session is assigned to the name (a blank actor of the warm pool).
@@ -64,7 +71,7 @@ async def claim(connection: LoneConnection, actor_name: str) -> Claim | None:
         SessionId(str(row["session_id"])),
         Epoch(row["epoch"]),
         row["partition"],
-        _quiz_decoder.decode(row["body"]),
+        await read_quiz(connection, QuizId(str(row["quiz_id"])), row["quiz_version"]),
         _settings_decoder.decode(row["settings"]),
         Place(row["actor_node"], row["actor_pid"]) if row["actor_pid"] is not None else None,
     )
@@ -105,12 +112,19 @@ async def digest_of_tables(connection: LoneConnection, state: SessionState, epoc
     return state_digest((await fold(connection, claimed)).state)
 
 
-async def take_over(connection: LoneConnection, actor_name: str) -> Takeover | None:
+async def take_over(
+    connection: LoneConnection, actor_name: str, read_quiz: ReadQuiz = read_from_primary
+) -> Takeover | None:
     """Own the session that is assigned to this actor: raise its epoch, then fold what is stored.
 
     For logs that write to the tables themselves: the raise waits for a statement of the earlier
     owner that is under way, and fences all later ones; so what is read afterwards is all that was
     ever acknowledged. Behind a broker, :mod:`actors.handover` stands between the two.
+
+    Args:
+        connection: to the session's primary.
+        actor_name: of this actor.
+        read_quiz: where the quiz comes from.
 
     Returns:
         None when no live session is assigned to the name (a blank actor of the warm pool).
@@ -119,7 +133,7 @@ async def take_over(connection: LoneConnection, actor_name: str) -> Takeover | N
         Fenced: another actor has taken it over meanwhile.
         Unavailable: the database is away; call again.
     """
-    claimed = await claim(connection, actor_name)
+    claimed = await claim(connection, actor_name, read_quiz)
     return None if claimed is None else await fold(connection, claimed)
 
 

@@ -154,6 +154,8 @@ CACHE_ANSWER_MS_MAX: Final = 200
 CACHE_REST_MS: Final = 1_000
 #: How long others wait for the one who fills a key.
 CACHE_FILL_MS: Final = 300
+#: How long the quiz of a session stays in Redis: longer than most are played.
+PINNED_QUIZ_TTL_MS: Final = 60 * 60 * 1_000
 #: How long what is known of a PIN may be old.
 SESSION_INFO_TTL_MS: Final = 5_000
 #: How often a replica tells who is connected to it, and after which time nobody believes it.

@@ -176,6 +176,7 @@ class Cluster:
         self.loop = loop
         self.rng = rng
         self.options = options
+        self.quiz = quiz
         self.network = Network(rng, options)
         self.notice: Callable[[str, Process, bool], None] = lambda *_: None
         self.on_ready: Callable[[SessionHost], None] = lambda _: None
@@ -187,7 +188,8 @@ class Cluster:
             "epoch": 0,
             "partition": 0,
             "settings": msgspec.json.encode(settings),
-            "body": msgspec.json.encode(quiz),
+            "quiz_id": "a quiz",
+            "quiz_version": 1,
             "actor_node": None,
             "actor_pid": None,
             "barrier_epoch": 0,
@@ -328,6 +330,7 @@ class Cluster:
         # The double has no dead letters to count: a message that cannot be stored is a fault here.
         patch.setattr(checkpoint_writer, "_DEAD_LETTERS_INTERVAL_S", 1e9)
         patch.setattr(session_actor, "RedisPublisher", lambda *_: _Frames(self))
+        patch.setattr(session_actor, "PinnedQuizzes", lambda *_: _Quizzes(self.quiz))
         patch.setattr(session_actor, "SessionHost", self._make_host)
         patch.setattr(session_actor, "os", _Os(self))
         patch.setattr(session_actor, "_here", _here)
@@ -346,6 +349,19 @@ class _FixedSettings:
     @staticmethod
     def from_env() -> Settings:
         return _SETTINGS
+
+
+class _Quizzes:
+    """The quizzes of sessions, at hand: where they come from decides nothing."""
+
+    def __init__(self, quiz: Quiz) -> None:
+        self._quiz = quiz
+
+    async def read(self, *_: object) -> Quiz:
+        return self._quiz
+
+    async def close(self) -> None:
+        """Nothing is held open."""
 
 
 class _Frames:

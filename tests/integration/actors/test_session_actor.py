@@ -14,6 +14,7 @@ from engine.errors import Unavailable
 from engine.model import SessionSettings
 from engine.phases import Phase, Step
 from engine.testing.driver import PLAIN
+from engine.testing.factories import make_quiz
 from engine.wire import (
     AnswerItem,
     DoneReply,
@@ -121,6 +122,16 @@ async def test_an_actor_that_comes_back_goes_on_and_the_one_before_it_leaves(
     assert (epoch, refused.code) == (1, "retry")
     assert make_actor.left == [1]
     assert await pool.fetchval("SELECT count(*) FROM participants") == 1
+
+
+async def test_an_actor_that_comes_back_reads_its_quiz_from_redis(pool, make_session, make_actor):
+    session = await make_session(pool, settings=PLAIN)
+    await play(make_actor(session.actor_name))
+    # Only the tables lose it: who has it still must have it from elsewhere.
+    await pool.execute("UPDATE quiz_versions SET body = '{}'")
+    again = make_actor(session.actor_name)
+    assert await again.open()
+    assert again._host.state.quiz == make_quiz()
 
 
 async def test_an_actor_that_is_born_while_the_database_is_away_waits_for_it(
