@@ -45,7 +45,8 @@ _PREFETCH = 500
 _GATHER_S = 0.05
 #: How long a writer leaves partitions that are not its own to the others after a start, seconds.
 _STANDBY_S = 1.0
-#: How long a writer may take to get hold of a partition, seconds.
+#: How long a writer may take to get hold of a partition, seconds. Longer than a publisher waits: the
+#: connection serves other partitions, too, and nobody's acknowledgement hangs on it.
 _TAKE_S_MAX = 90.0
 #: How often a writer looks how many dead letters there are, seconds.
 _DEAD_LETTERS_INTERVAL_S = 5.0

@@ -44,8 +44,9 @@ DEAD_QUEUE: Final = "rayquiz.dead"
 _DEAD_EXCHANGE: Final = "rayquiz.dead"
 _CONNECT_S_MAX = 5.0
 _CONFIRM_S_MAX = 5.0
-#: A broker that has just been killed and started may leave a request without a reply for a minute,
-#: and its heartbeats go on.
+#: How long the first requests over a connection may take, seconds: RabbitMQ 3.10 that was killed may
+#: leave one without a reply for a minute, and its heartbeats go on. The connection is one session's
+#: alone, so that giving it up costs nobody else.
 _PREPARE_S_MAX = 10.0
 _HEARTBEAT_S = 5
 #: Pause between two looks for a barrier, and how long until it is sent again.
