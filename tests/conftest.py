@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,20 @@ def live_site(request: pytest.FixtureRequest) -> Iterator[LiveSite]:
             yield LiveSite(stack, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def open_session(live_site: LiveSite) -> Iterator[Callable[..., dict[str, str]]]:
+    """:meth:`LiveSite.open_session`, for sessions that end with the test."""
+    opened: list[dict[str, str]] = []
+
+    def open_one(quiz: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
+        opened.append(live_site.open_session(quiz, settings))
+        return opened[-1]
+
+    yield open_one
+    for session in opened:
+        live_site.cancel(session)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

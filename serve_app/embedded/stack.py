@@ -152,6 +152,7 @@ class EmbeddedStack:
         # environment stands before Ray, whose processes inherit it.
         if self._profile is Profile.EXTERNAL:
             self.settings = self._outside_settings(port)
+            self._check_schemas()  # at once, not after Ray's half a minute
         else:
             fields = {
                 **self._make_servers(run, ports),
@@ -167,8 +168,6 @@ class EmbeddedStack:
                 "PROMETHEUS_MULTIPROC_DIR": str(_folder(run, "metrics")),
             }
         )
-        if self._profile is Profile.EXTERNAL:
-            self._check_schemas()  # at once, not after Ray's half a minute
         runtime = RayRuntime(
             run,
             self._folder.logs / "ray",

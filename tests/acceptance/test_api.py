@@ -74,9 +74,9 @@ class Person:
 class Game:
     """One session over HTTP: its host and its participants."""
 
-    def __init__(self, site, client):
+    def __init__(self, opened, client):
         self._client = client
-        self.opened = site.open_session(SHORT_QUIZ, PLAIN)
+        self.opened = opened
         self.session_id, self.pin = self.opened["session_id"], self.opened["pin"]
         self.path = f"/sessions/{self.session_id}"
         self.host = Person(client, self.opened["host_token"])
@@ -120,22 +120,14 @@ def client(live_site):
 
 
 @pytest.fixture
-def make_game(live_site, client):
-    games = []
-
-    def make():
-        games.append(Game(live_site, client))
-        return games[-1]
-
-    yield make
-    for game in games:
-        live_site.cancel(game.opened)
+def make_game(open_session, client):
+    return lambda: Game(open_session(SHORT_QUIZ, PLAIN), client)
 
 
 @pytest.fixture(scope="module")
 def game(live_site, client):
     """A session whose first question is open, for tests that leave it as it is."""
-    game = Game(live_site, client)
+    game = Game(live_site.open_session(SHORT_QUIZ, PLAIN), client)
     game.mia = game.player("Mia")
     game.move("start")
     yield game

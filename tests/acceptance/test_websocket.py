@@ -93,10 +93,10 @@ class Socket:
 class Game:
     """One session, its tokens, and sockets with them."""
 
-    def __init__(self, site, settings, sockets):
+    def __init__(self, site, opened, sockets):
         self.site = site
         self._sockets = sockets
-        self.opened = site.open_session(QUIZ, settings)
+        self.opened = opened
         self.session_id, self.pin = self.opened["session_id"], self.opened["pin"]
         self.host_token, self.viewer_token = self.opened["host_token"], self.opened["viewer_token"]
         self._commands = 0
@@ -139,16 +139,8 @@ async def sockets(live_site):
 
 
 @pytest.fixture
-def make_game(live_site, sockets):
-    games = []
-
-    def make(**changes):
-        games.append(Game(live_site, {**PLAIN, **changes}, sockets))
-        return games[-1]
-
-    yield make
-    for game in games:
-        live_site.cancel(game.opened)
+def make_game(live_site, open_session, sockets):
+    return lambda **changes: Game(live_site, open_session(QUIZ, {**PLAIN, **changes}), sockets)
 
 
 def metric(site, name):

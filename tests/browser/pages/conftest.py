@@ -1,7 +1,6 @@
 """A stage for the pages: a real Chromium, a wire that can be cut, and how to get on.
 
-``live_site`` is the running site: ``base_url``, ``open_session(quiz, settings)``, ``results(session)``,
-``cancel(session)``.
+``live_site`` is the running site: ``base_url``, ``results(session)``.
 With ``RAYQUIZ_SCREENSHOTS`` set to a folder, the screens are saved there.
 """
 
@@ -11,7 +10,7 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,21 +97,23 @@ class Network:
         self.swallowed = None
 
 
+OpenSession = Callable[[dict[str, Any], dict[str, Any]], dict[str, str]]
+
+
 class Stage:
     """Opens pages, each in a browser profile of its own, and knows the way to get on."""
 
-    def __init__(self, live_site: Any, browser: Browser) -> None:
+    def __init__(self, live_site: Any, open_session: OpenSession, browser: Browser) -> None:
         self.site = live_site
+        self._open_session = open_session
         self._browser = browser
         #: What pages complained about; none is allowed.
         self.complaints: list[str] = []
-        self.sessions: list[dict[str, str]] = []
 
     def session(self, *questions: dict[str, Any], **settings: Any) -> dict[str, str]:
         """Open a session; without a preview unless it is asked for."""
         quiz = {"title": "The solar system", "questions": list(questions)}
-        self.sessions.append(self.site.open_session(quiz, {"preview_ms": 0, **settings}))
-        return self.sessions[-1]
+        return self._open_session(quiz, {"preview_ms": 0, **settings})
 
     async def open(self, path: str, network: Network | None = None, **device: Any) -> Page:
         """Open a page of the site."""
@@ -192,11 +193,11 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def stage(live_site: Any, browser: Browser) -> AsyncIterator[Stage]:
-    stage = Stage(live_site, browser)
+async def stage(
+    live_site: Any, open_session: OpenSession, browser: Browser
+) -> AsyncIterator[Stage]:
+    stage = Stage(live_site, open_session, browser)
     yield stage
     for context in browser.contexts:
         await context.close()
-    for session in stage.sessions:
-        live_site.cancel(session)
     assert not stage.complaints
