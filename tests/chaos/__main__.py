@@ -55,10 +55,13 @@ def play(site: LiveSite, fault: Fault, participants: int) -> Outcome:
     with ThreadPoolExecutor(max_workers=1) as pool:
         played = Round(site, pool)
         played.begin(participants, _QUIZ)
-        played.wait_for_burst(_HIT_OPENING)
+        # Looking takes a while, in which the burst would pass.
+        played.wait_for_burst(_HIT_OPENING - 1)
         epoch = played.session_row()["epoch"]
+        strike = fault.aim(played)
+        played.wait_for_burst(_HIT_OPENING)
         hit_ns = time.monotonic_ns()
-        fault.harm(played)
+        strike()
         flow_s = _until_flow(played, hit_ns, fault)
         see_s = _until_seen(played, hit_ns)
         if fault.away_s:

@@ -6,16 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Timer
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import psutil
 
 from engine import limits
 from tests.acceptance.rounds import Round, kill, replica_pids
-
-if TYPE_CHECKING:
-    from tests.chaos.nodes import OtherNodes
 
 _PAUSE_S, _LONG_PAUSE_S, _CUT_S, _AWAY_S = 10.0, 60.0, 10.0, 20.0
 #: Longer than Ray needs to take a silent node for dead.
@@ -24,12 +22,17 @@ _NODE_FROZEN_S = 100.0
 _LEASE_IS_OVER_S = limits.LEASE_MS / 1000 + 1.0
 
 
+Strike = Callable[[], None]
+
+
 class Fault(NamedTuple):
     """One kind of harm.
 
     Attributes:
         name: what the table says.
-        harm: does it; returns at once, what it stops goes on by itself later.
+        aim: looks who is to be harmed, and returns what does it, at once and without looking: answers
+            that come before the harm would be taken for such as flow again. What is stopped goes on
+            by itself later.
         flows_from_s: an answer counts as one that flows again if it was sent so long after the harm.
         away_s: for so long what was harmed stays away, and answers must flow meanwhile.
         mend: brings it back then.
@@ -37,7 +40,7 @@ class Fault(NamedTuple):
     """
 
     name: str
-    harm: Callable[[Round], None]
+    aim: Callable[[Round], Strike]
     flows_from_s: float = 0.1
     away_s: float = 0.0
     mend: Callable[[Round], None] = lambda _played: None
@@ -76,30 +79,48 @@ def _database(played: Round) -> list[int]:
 Find = Callable[[Round], list[int]]
 
 
-def _killed(*finds: Find) -> Callable[[Round], None]:
-    def harm(played: Round) -> None:
-        for pid in [pid for find in finds for pid in find(played)]:
+def _nobody(_played: Round) -> Strike:
+    return lambda: None
+
+
+def _killed(*finds: Find) -> Callable[[Round], Strike]:
+    def aim(played: Round) -> Strike:
+        pids = [pid for find in finds for pid in find(played)]
+
+        def strike() -> None:
+            for pid in pids:
+                with suppress(ProcessLookupError):  # it ended with the one before it
+                    kill(pid)
+
+        return strike
+
+    return aim
+
+
+def _killed_and_started(find: Find, server: str) -> Callable[[Round], Strike]:
+    def aim(played: Round) -> Strike:
+        pid = find(played)[0]
+
+        def strike() -> None:
             kill(pid)
+            getattr(played.site.stack, server).start()
 
-    return harm
+        return strike
 
-
-def _killed_and_started(find: Find, server: str) -> Callable[[Round], None]:
-    def harm(played: Round) -> None:
-        kill(find(played)[0])
-        getattr(played.site.stack, server).start()
-
-    return harm
+    return aim
 
 
-def _paused(find: Find, seconds: float = _PAUSE_S) -> Callable[[Round], None]:
-    def harm(played: Round) -> None:
-        pids = find(played)
+def _paused(find: Find, seconds: float = _PAUSE_S) -> Callable[[Round], Strike]:
+    return lambda played: _pausing(find(played), seconds)
+
+
+def _pausing(pids: list[int], seconds: float) -> Strike:
+    def strike() -> None:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         Timer(seconds, _wake, [pids]).start()
 
-    return harm
+    return strike
 
 
 def _wake(pids: list[int]) -> None:
@@ -108,59 +129,57 @@ def _wake(pids: list[int]) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
-def _node(do: Callable[[OtherNodes, int], None]) -> Callable[[Round], None]:
-    """Harm the node on which the session's actor runs; there are always two to choose from."""
-
-    def harm(played: Round) -> None:
-        do(played.site.nodes, played.session_actor_pid())
-
-    return harm
+def _node(played: Round) -> list[int]:
+    """The node on which the session's actor runs; there are always two to choose from."""
+    return list(played.site.nodes.of(played.session_actor_pid()))
 
 
-def _freeze(nodes: OtherNodes, pid: int) -> None:
-    Timer(_NODE_FROZEN_S, _wake, [nodes.freeze(pid)]).start()
+def _drained(played: Round) -> Strike:
+    nodes, node_id = played.site.nodes, played.session_actor_node()
+    return lambda: nodes.drain(node_id)
 
 
-def _drain(played: Round) -> None:
-    played.site.nodes.drain(played.session_actor_node())
+def _head_lost(played: Round) -> Strike:
+    return played.site.head.aim()
 
 
-def _lose_head(played: Round) -> None:
-    played.site.head.lose()
-
-
-def _scaled(replicas: int) -> Callable[[Round], None]:
-    def harm(played: Round) -> None:
+def _scaled(replicas: int) -> Callable[[Round], Strike]:
+    def aim(played: Round) -> Strike:
         from ray import serve  # noqa: PLC0415 - only once the stack has set its environment
 
         from serve_app.deploy import targets  # noqa: PLC0415
 
         changes = {"notificator_replicas": replicas}
-        serve.run_many(
-            targets(played.site.stack.settings.model_copy(update=changes)),
-            wait_for_applications_running=False,
-        )
+        wanted = targets(played.site.stack.settings.model_copy(update=changes))
+        return lambda: serve.run_many(wanted, wait_for_applications_running=False)
 
-    return harm
+    return aim
 
 
-def _all_at_once(played: Round) -> None:
-    _killed(_session_actor, _notificator, _writer)(played)
-    time.sleep(1)
-    _killed_and_started(_broker, "rabbitmq")(played)
-    _killed_and_started(_database, "postgres")(played)
+def _all_at_once(played: Round) -> Strike:
+    ray = _killed(_session_actor, _notificator, _writer)(played)
+    broker = _killed_and_started(_broker, "rabbitmq")(played)
+    database = _killed_and_started(_database, "postgres")(played)
+
+    def strike() -> None:
+        ray()
+        time.sleep(1)
+        broker()
+        database()
+
+    return strike
 
 
 #: The short form, and what the long one adds.
 SHORT = (
-    Fault("nothing", lambda _played: None),
+    Fault("nothing", _nobody),
     Fault("SessionActor killed", _killed(_session_actor)),
     Fault("writer killed", _killed(_writer)),
     Fault("SessionActor and writer killed", _killed(_session_actor, _writer)),
     Fault("database killed", _killed_and_started(_database, "postgres")),
     Fault(
         "database away 20 s",
-        lambda played: kill(played.site.stack.postgres.pid),
+        _killed(lambda played: [played.site.stack.postgres.pid]),
         flows_from_s=_LEASE_IS_OVER_S,
         away_s=_AWAY_S,
         mend=lambda played: played.site.stack.postgres.start(),
@@ -185,29 +204,34 @@ LONG = (
 
 #: With nodes beside the head, which has room for no SessionActor.
 NODES = (
-    Fault("nothing", lambda _played: None),
-    Fault("node drained", _drain, moves=True),
-    Fault("node killed", _node(lambda nodes, pid: nodes.kill(pid)), moves=True),
-    Fault("node frozen", _node(_freeze), moves=True),
+    Fault("nothing", _nobody),
+    Fault("node drained", _drained, moves=True),
+    Fault("node killed", _killed(_node), moves=True),
+    Fault("node frozen", _paused(_node, _NODE_FROZEN_S), moves=True),
 )
 
 #: With a head whose state outlives it. It has room for no SessionActor, so none is lost with it.
 HEAD = (
-    Fault("nothing", lambda _played: None),
-    Fault("head node killed", _lose_head, moves=False),
+    Fault("nothing", _nobody),
+    Fault("head node killed", _head_lost, moves=False),
 )
 
 
-def _cut(*names: str) -> Callable[[Round], None]:
-    return lambda played: played.site.wires.cut(*names)
+def _cut(*names: str) -> Callable[[Round], Strike]:
+    return lambda played: lambda: played.site.wires.cut(*names)
 
 
-def _cut_for_a_while(*names: str, find: Find | None = None) -> Callable[[Round], None]:
-    def harm(played: Round) -> None:
-        played.site.wires.cut(*names, pids=find(played) if find is not None else None)
-        Timer(_CUT_S, played.site.wires.mend).start()
+def _cut_for_a_while(*names: str, find: Find | None = None) -> Callable[[Round], Strike]:
+    def aim(played: Round) -> Strike:
+        wires, pids = played.site.wires, find(played) if find is not None else None
 
-    return harm
+        def strike() -> None:
+            wires.cut(*names, pids=pids)
+            Timer(_CUT_S, wires.mend).start()
+
+        return strike
+
+    return aim
 
 
 def _mend(played: Round) -> None:
@@ -217,7 +241,7 @@ def _mend(played: Round) -> None:
 _ALL = ("database", "broker", "valkey")
 #: With wires to the servers that can be cut, for everybody or for one process.
 NETWORK = (
-    Fault("nothing", lambda _played: None),
+    Fault("nothing", _nobody),
     Fault(
         "database cut off 20 s",
         _cut("database"),

@@ -63,16 +63,25 @@ class Head:
         )
         self._node = Node(params, head=True, shutdown_at_exit=False, spawn_reaper=False)
 
-    def lose(self) -> None:
-        """Kill it with all that runs on it, the front among it, and start it again."""
-        assert self._node is not None
-        started = [one.process.pid for kind in self._node.all_processes.values() for one in kind]
-        for main in map(psutil.Process, started):
-            for process in [main, *main.children(recursive=True)]:
+    def aim(self) -> Callable[[], None]:
+        """What kills it with all that runs on it, the front among it, and starts it again."""
+        node = self._node
+        assert node is not None
+        started = [one.process.pid for kind in node.all_processes.values() for one in kind]
+        family = [
+            process
+            for main in map(psutil.Process, started)
+            for process in (main, *main.children(recursive=True))
+        ]
+
+        def strike() -> None:
+            for process in family:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-        self._node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
-        self._again()
+            node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+            self._again()
+
+        return strike
 
     @property
     def address(self) -> str:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import suppress
-
 import psutil
 from ray._private.node import Node
 from ray._private.parameter import RayParams
@@ -49,25 +45,12 @@ class OtherNodes:
             )
             self._nodes.append(Node(params, head=False, shutdown_at_exit=False, spawn_reaper=False))
 
-    def of(self, pid: int) -> list[psutil.Process]:
-        """The raylet above a process, and everything below that raylet."""
+    def of(self, pid: int) -> list[int]:
+        """The raylet above a process, and everything below that raylet: their process ids."""
         for parent in psutil.Process(pid).parents():
             if parent.name() == "raylet":
-                return [parent, *parent.children(recursive=True)]
+                return [parent.pid, *(child.pid for child in parent.children(recursive=True))]
         raise AssertionError(f"process {pid} runs on no node")
-
-    def kill(self, pid: int) -> None:
-        """Kill the node that a process runs on, with all that runs there."""
-        for process in self.of(pid):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-    def freeze(self, pid: int) -> list[int]:
-        """Stop that node without a word; return what must be told to go on."""
-        found = [process.pid for process in self.of(pid)]
-        for one in found:
-            os.kill(one, signal.SIGSTOP)
-        return found
 
     def drain(self, node_id: str) -> None:
         """Announce that a node will go, as autoscalers do."""
