@@ -197,7 +197,9 @@ def _faults(options: argparse.Namespace) -> tuple[Fault, ...]:
 def _line(outcome: Outcome) -> str:
     problems = "".join(f"\n  {problem}" for problem in outcome.problems)
     return (
-        f"{outcome.fault}: {outcome.acknowledged} acknowledged, {outcome.stored} stored{problems}"
+        f"{outcome.fault}: {outcome.acknowledged} acknowledged, {outcome.stored} stored,"
+        f" answers flow after {outcome.answers_flow_s:.1f} s, seen after"
+        f" {outcome.viewers_see_s:.1f} s{problems}"
     )
 
 

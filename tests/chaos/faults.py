@@ -117,7 +117,8 @@ def _paused(find: Find, seconds: float = _PAUSE_S) -> Callable[[Round], Strike]:
 def _pausing(pids: list[int], seconds: float) -> Strike:
     def strike() -> None:
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            with suppress(ProcessLookupError):  # a backend whose client has left meanwhile
+                os.kill(pid, signal.SIGSTOP)
         Timer(seconds, _wake, [pids]).start()
 
     return strike
