@@ -74,7 +74,7 @@ async def test_a_take_over_waits_for_the_statement_that_is_under_way_and_finds_w
         rows = await earlier.fetch(queries["append_joins"], session.session_id, 1, *mia)
         assert rows[0]["fence"]
         later = asyncio.create_task(take_over(connection, session.actor_name))
-        await until(lambda: waits_for_a_lock(pool, "UPDATE sessions AS s SET epoch"))
+        await until(lambda: waits_for_a_lock(pool, "UPDATE sessions SET epoch"))
         assert not later.done()
         await transaction.commit()
     found = await later
