@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 _decoder = msgspec.json.Decoder(Quiz)
 
-
 #: How a session's quiz is read: with the session's primary, the quiz's id, and its version.
 ReadQuiz: TypeAlias = Callable[[LoneConnection, QuizId, int], Awaitable[Quiz]]
 

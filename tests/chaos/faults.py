@@ -111,17 +111,18 @@ def _killed_and_started(find: Find, server: str) -> Callable[[Round], Strike]:
 
 
 def _paused(find: Find, seconds: float = _PAUSE_S) -> Callable[[Round], Strike]:
-    return lambda played: _pausing(find(played), seconds)
+    def aim(played: Round) -> Strike:
+        pids = find(played)
 
+        def strike() -> None:
+            for pid in pids:
+                with suppress(ProcessLookupError):  # a backend whose client has left meanwhile
+                    os.kill(pid, signal.SIGSTOP)
+            Timer(seconds, _wake, [pids]).start()
 
-def _pausing(pids: list[int], seconds: float) -> Strike:
-    def strike() -> None:
-        for pid in pids:
-            with suppress(ProcessLookupError):  # a backend whose client has left meanwhile
-                os.kill(pid, signal.SIGSTOP)
-        Timer(seconds, _wake, [pids]).start()
+        return strike
 
-    return strike
+    return aim
 
 
 def _wake(pids: list[int]) -> None:
