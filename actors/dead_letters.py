@@ -9,8 +9,8 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
 from actors.log_message import BatchMessage, decode_log_message
-from actors.rabbitmq import BROKER_AWAY, DEAD_QUEUE, connect, declare_dead_letters
-from engine.errors import Malformed, Unavailable
+from actors.rabbitmq import DEAD_QUEUE, away_is_unavailable, connect, declare_dead_letters
+from engine.errors import Malformed
 
 
 class DeadLetter(NamedTuple):
@@ -75,7 +75,7 @@ async def replay_dead_letters(url: str) -> int:
 
 async def _move_all(url: str, whither: Callable[[AbstractIncomingMessage], str]) -> None:
     """Move every dead letter that is there now; none is gone before its copy is confirmed."""
-    try:
+    with away_is_unavailable("the broker is away"):
         async with await connect(url) as connection:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             dead = await declare_dead_letters(channel)
@@ -91,8 +91,6 @@ async def _move_all(url: str, whither: Callable[[AbstractIncomingMessage], str])
                 )
                 await channel.default_exchange.publish(copy, queue, mandatory=True)
                 await incoming.ack()
-    except BROKER_AWAY as error:
-        raise Unavailable(f"the broker is away: {error!r}") from error
 
 
 def _death(incoming: AbstractIncomingMessage) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import aio_pika
@@ -58,6 +58,19 @@ _AWAY_PAUSE_S = 0.2
 BROKER_AWAY: Final = (OSError, TimeoutError, AMQPException, RuntimeError)
 
 
+@contextmanager
+def away_is_unavailable(what: str) -> Iterator[None]:
+    """Raise Unavailable, with what it means, for all that a broker which is away looks like."""
+    try:
+        yield
+    except Exception as error:
+        # aiormq rejects with a bare Exception what waits when its own side closes the connection and
+        # its reader, which ends in good order then, is faster than who closes.
+        if isinstance(error, BROKER_AWAY) or type(error) is Exception:
+            raise Unavailable(f"{what}: {error!r}") from error
+        raise
+
+
 def mailbox_name(session_id: SessionId) -> str:
     """The exclusive queue of whoever runs a session."""
     return f"rayquiz.session.{session_id}"
@@ -74,10 +87,8 @@ async def connect(url: str) -> AbstractConnection:
     Raises:
         Unavailable: the broker is away.
     """
-    try:
+    with away_is_unavailable("the broker is away"):
         return await aio_pika.connect(url, timeout=_CONNECT_S_MAX, heartbeat=_HEARTBEAT_S)
-    except BROKER_AWAY as error:
-        raise Unavailable(f"the broker is away: {error!r}") from error
 
 
 async def declare_dead_letters(channel: AbstractChannel) -> AbstractQueue:
@@ -138,13 +149,14 @@ class Publisher:
             encode_log_message(message), delivery_mode=aio_pika.DeliveryMode.PERSISTENT
         )
         try:
-            # mandatory: a message that no queue takes would be confirmed otherwise.
-            await channel.default_exchange.publish(
-                body, queue_name(self._partition), mandatory=True, timeout=_CONFIRM_S_MAX
-            )
-        except BROKER_AWAY as error:
+            with away_is_unavailable("the broker did not confirm"):
+                # mandatory: a message that no queue takes would be confirmed otherwise.
+                await channel.default_exchange.publish(
+                    body, queue_name(self._partition), mandatory=True, timeout=_CONFIRM_S_MAX
+                )
+        except Unavailable:
             await self._drop()
-            raise Unavailable(f"the broker did not confirm: {error!r}") from error
+            raise
         return connection_no
 
     async def _open(self) -> AbstractChannel:
@@ -153,11 +165,9 @@ class Publisher:
                 await self._drop()
                 connection = await connect(self._url)
                 try:
-                    async with asyncio.timeout(_PREPARE_S_MAX):
-                        channel = await self._prepare(connection)
-                except BROKER_AWAY as error:
-                    await _close(connection)
-                    raise Unavailable(f"the broker is away: {error!r}") from error
+                    with away_is_unavailable("the broker is away"):
+                        async with asyncio.timeout(_PREPARE_S_MAX):
+                            channel = await self._prepare(connection)
                 except BaseException:
                     await _close(connection)
                     raise
@@ -228,11 +238,12 @@ class SessionPublisher(Publisher):
         channel = await self._open()
         connection_no = self.connection_no
         try:
-            async with asyncio.timeout(_CONFIRM_S_MAX):
-                await channel.declare_queue(mailbox_name(self._session_id), passive=True)
-        except BROKER_AWAY as error:
+            with away_is_unavailable("the broker did not answer"):
+                async with asyncio.timeout(_CONFIRM_S_MAX):
+                    await channel.declare_queue(mailbox_name(self._session_id), passive=True)
+        except Unavailable:
             await self._drop()
-            raise Unavailable(f"the broker did not answer: {error!r}") from error
+            raise
         return connection_no
 
     async def _prepare(self, connection: AbstractConnection) -> AbstractChannel:

@@ -10,7 +10,7 @@ import pytest
 
 from actors import rabbitmq as module
 from actors.log_message import LOG_VERSION, BarrierMessage
-from actors.rabbitmq import Publisher
+from actors.rabbitmq import Publisher, connect
 from engine.errors import Unavailable
 
 #: Less than it takes until missing heartbeats would tell.
@@ -44,3 +44,28 @@ async def test_a_request_without_a_reply_is_not_waited_for(paused, monkeypatch):
         with pytest.raises(Unavailable, match="the broker is away: TimeoutError"):
             await paused.publish(message)
     assert psutil.Process(paused.pid).status() == psutil.STATUS_STOPPED
+
+
+async def test_what_waits_when_its_connection_is_given_up_is_unavailable(broker, monkeypatch):
+    connections = []
+
+    async def connect_and_keep(url):
+        connections.append(await connect(url))
+        return connections[-1]
+
+    monkeypatch.setattr(module, "connect", connect_and_keep)
+    publisher = Publisher(broker.url, 0)
+    message = BarrierMessage(LOG_VERSION, str(uuid.uuid4()), 1, 0)
+    await publisher.publish(message)
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        waiting = asyncio.ensure_future(publisher.publish(message))
+        await asyncio.sleep(0.1)
+        # What its close(None) comes to, which its reader calls when it has ended in good order.
+        await connections[0].transport.connection._cancel_tasks(None)
+        with pytest.raises(Unavailable, match=r"the broker did not confirm: Exception\(\)"):
+            await waiting
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+    await publisher.publish(message)
+    await publisher.close()
