@@ -108,11 +108,15 @@ class Game:
 
     async def enter(self, token, epoch=0, version=0):
         """A socket that has been welcomed, and its welcome."""
-        socket = await self._sockets()
-        await socket.say(Hello(token, epoch, version))
-        welcome = await socket.next()
-        assert isinstance(welcome, Welcome), welcome
-        return socket, welcome
+        while True:
+            socket = await self._sockets()
+            await socket.say(Hello(token, epoch, version))
+            reply = await socket.next()
+            if not (isinstance(reply, Fault) and reply.retryable):
+                break
+            await asyncio.sleep(reply.retry_after_ms / 1000)
+        assert isinstance(reply, Welcome), reply
+        return socket, reply
 
     async def move(self, host, step, phase, opening, **changes):
         self._commands += 1

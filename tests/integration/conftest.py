@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from actors import cache
+from engine import limits
+
 
 def pytest_configure(config):
     """Take the servers of ``tests/servers.py``; a worker that runs several folders has one of each."""
@@ -21,6 +24,13 @@ def own_settings(monkeypatch):
     """The settings of a site that runs in this process are none of these tests'."""
     for name in [name for name in os.environ if name.startswith("RAYQUIZ_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Redis on a machine that is busy with other tests is not away."""
+    monkeypatch.setattr(cache, "_ANSWER_S_MAX", 1.0)
+    monkeypatch.setattr(limits, "CACHE_FILL_MS", 1_500)
 
 
 def pytest_collection_modifyitems(items):

@@ -78,11 +78,13 @@ async def test_what_was_filled_between_the_look_and_the_lock_is_not_asked_for_ag
 async def test_a_value_is_kept_for_its_time_and_no_longer(cache):
     source = Source()
     for _ in range(3):
-        await cache.read_through("key", 100, source)
+        await cache.read_through("key", _TTL_MS, source)
     assert source.asked == 1
+    assert 0 < await cache.ask(lambda client: client.pttl("key")) <= _TTL_MS
+    await cache.read_through("another", 100, source)
     await asyncio.sleep(0.15)
-    await cache.read_through("key", 100, source)
-    assert source.asked == 2
+    await cache.read_through("another", 100, source)
+    assert source.asked == 3
 
 
 async def test_what_is_forgotten_or_lost_is_asked_for_again(cache, running_valkey):

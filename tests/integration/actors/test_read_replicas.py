@@ -245,17 +245,17 @@ async def test_a_standby_that_is_killed_in_the_middle_of_reads_fails_none(
 
 
 async def test_a_standby_that_hangs_holds_a_read_up_only_so_long(reads, own_standby, monkeypatch):
-    monkeypatch.setattr(read_replicas, "_READ_S_MAX", 0.3)
+    monkeypatch.setattr(read_replicas, "_READ_S_MAX", 2.0)
     family = processes_of(own_standby.pid)
     for process in family:
         process.suspend()
     try:
         begun = time.monotonic()
         assert await reads.read(is_standby, newest=False) is False
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 4
         begun = time.monotonic()
         assert await reads.read(is_standby, newest=False) is False
-        assert time.monotonic() - begun < 0.2, "once was enough to find out"
+        assert time.monotonic() - begun < 1.5, "once was enough to find out"
     finally:
         for process in family:
             process.resume()
