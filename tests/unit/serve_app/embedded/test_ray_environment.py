@@ -113,3 +113,20 @@ def test_a_call_to_ray_starts_none(tmp_path, block):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert ran.stdout.split() == ["False"]
+
+
+def test_what_ray_does_in_the_background_is_done_less_often(tmp_path, block):
+    environment = {**os.environ, **ray_environment(tmp_path, block, 8000, LOOPBACK)}
+    code = """
+from ray._private.log_monitor import LogMonitor
+from ray.serve._private.constants import CONTROL_LOOP_INTERVAL_S
+import time
+monitor = LogMonitor.__new__(LogMonitor)
+monitor.log_filenames = set()
+print(CONTROL_LOOP_INTERVAL_S)
+print(*(monitor.should_update_filenames(time.time() - age) for age in (0, 60, 3_601)))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == ["0.5", "False", "False", "True"]
