@@ -174,9 +174,7 @@ def _all_at_once(played: Round) -> Strike:
 
 #: The short form, and what the long one adds.
 SHORT = (
-    Fault("nothing", _nobody),
     Fault("SessionActor killed", _killed(_session_actor)),
-    Fault("writer killed", _killed(_writer)),
     Fault("SessionActor and writer killed", _killed(_session_actor, _writer)),
     Fault("database killed", _killed_and_started(_database, "postgres")),
     Fault(
@@ -188,7 +186,9 @@ SHORT = (
     ),
 )
 LONG = (
+    Fault("nothing", _nobody),
     *SHORT,
+    Fault("writer killed", _killed(_writer)),
     Fault("broker killed", _killed_and_started(_broker, "rabbitmq")),
     Fault("Notificator killed", _killed(_notificator)),
     Fault("Notificator added", _scaled(2)),
