@@ -30,6 +30,9 @@ _HTTP_ONGOING_MAX = 10_000
 _SOCKETS_ONGOING_MAX = 2 * limits.CONNECTIONS_PER_REPLICA_MAX
 #: Seconds that a replica may take to go; must be longer than Serve's draining period.
 _SHUTDOWN_S = 20.0
+#: Seconds between two looks at a replica. Serve finds out by these alone that one was killed: with its
+#: own 10 s, a thousand people may wait so long before another one even starts.
+_HEALTH_CHECK_S = 1.0
 #: How long websockets may take to get through after a start; how long one waits; seconds.
 _REACHED_S_MAX, _REPLY_S_MAX, _REACHED_PAUSE_S = 30.0, 2.0, 0.1
 
@@ -70,6 +73,7 @@ def application(
         num_replicas=replicas,
         max_ongoing_requests=ongoing_max,
         graceful_shutdown_timeout_s=_SHUTDOWN_S,
+        health_check_period_s=_HEALTH_CHECK_S,
         ray_actor_options={"num_cpus": _REPLICA_CPUS},
         logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
     )
