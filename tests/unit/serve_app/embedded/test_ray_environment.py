@@ -105,18 +105,26 @@ def test_a_missing_wheel_gets_a_sentence(monkeypatch):
         haproxy_binary()
 
 
-def test_a_call_to_ray_starts_none(tmp_path, block):
+@pytest.fixture
+def words_of(tmp_path, block):
+    """What a process prints, word by word, that runs some code in Ray's environment."""
+
+    def run(code):
+        environment = {**os.environ, **ray_environment(tmp_path, block, 8000, LOOPBACK)}
+        command = [sys.executable, "-c", code]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return ran.stdout.split()
+
+    return run
+
+
+def test_a_call_to_ray_starts_none(words_of):
     """Ray's own rule is to start one at need; a call after the end of ours would start another."""
-    environment = {**os.environ, **ray_environment(tmp_path, block, 8000, LOOPBACK)}
     code = "import ray; ray.get_runtime_context(); print(ray.is_initialized())"
-    ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert ran.stdout.split() == ["False"]
+    assert words_of(code) == ["False"]
 
 
-def test_what_ray_does_in_the_background_is_done_less_often(tmp_path, block):
-    environment = {**os.environ, **ray_environment(tmp_path, block, 8000, LOOPBACK)}
+def test_what_ray_does_in_the_background_is_done_less_often(words_of):
     code = """
 from ray._private.log_monitor import LogMonitor
 from ray.serve._private.constants import CONTROL_LOOP_INTERVAL_S
@@ -126,7 +134,4 @@ monitor.log_filenames = set()
 print(CONTROL_LOOP_INTERVAL_S)
 print(*(monitor.should_update_filenames(time.time() - age) for age in (0, 60, 3_601)))
 """
-    ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert ran.stdout.split() == ["0.5", "False", "False", "True"]
+    assert words_of(code) == ["0.5", "False", "False", "True"]
