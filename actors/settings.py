@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator
@@ -50,6 +51,11 @@ class Settings(BaseSettings):
     public_url: str = Field(
         description="what participants type or scan, without a slash at the end"
     )
+    trusted_proxies: str = Field(
+        default="",
+        description="addresses and networks (CIDR) of proxies in front of HAProxy, and of HAProxy on"
+        " other nodes, with commas between; their X-Forwarded-For tells where people come from",
+    )
     ray_namespace: str = "rayquiz"
     warm_pool_size: Annotated[int, Field(ge=0, le=100)] = 1
     linger_ms: Annotated[int, Field(ge=0, le=limits.IDLE_MS_MAX)] = limits.LINGER_MS
@@ -64,6 +70,13 @@ class Settings(BaseSettings):
             raise ValueError(f"at most {limits.SHARDS_MAX - 1} addresses may be given")
         return value
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for entry in _addresses(value):
+            ip_network(entry)  # its error says what is wrong with the entry
+        return value
+
     @property
     def primaries(self) -> tuple[str, ...]:
         """See :func:`primaries_of`."""
@@ -73,6 +86,11 @@ class Settings(BaseSettings):
     def replicas(self) -> tuple[str, ...]:
         """The addresses of ``replica_urls``."""
         return _addresses(self.replica_urls)
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The entries of ``trusted_proxies``."""
+        return _addresses(self.trusted_proxies)
 
     @classmethod
     def from_env(cls) -> Settings:

@@ -144,6 +144,8 @@ CONNECTIONS_PER_REPLICA_MAX: Final = 20_000
 SOCKET_BUFFER_BYTES_MAX: Final = 256 * 1024
 #: A socket that stays slow so long is closed with ``slow_consumer``.
 SLOW_MS_MAX: Final = 15_000
+#: Proxies one behind the other that are believed: no request is read further back than this.
+PROXIES_MAX: Final = 8
 #: Life of a token.
 TOKEN_LIFE_S: Final = 12 * 3_600
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -65,6 +66,9 @@ def application(
     """A Serve application of one deployment around an ASGI application built in the replica."""
 
     def build_here() -> ASGIApp:
+        # uvicorn, whose server comes next, would put what a header says in the place of the peer's
+        # address; serve_app.client_address decides which header is believed.
+        os.environ["FORWARDED_ALLOW_IPS"] = ""
         confine_replica()
         return build()
 

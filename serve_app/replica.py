@@ -15,6 +15,7 @@ from engine.model import Mode
 from migrations import check_schemas
 from serve_app.auth import Tokens
 from serve_app.batcher import Gateway
+from serve_app.client_address import ClientAddresses
 from serve_app.rate import Rate
 from serve_app.shared_rate import SharedRate
 
@@ -33,6 +34,8 @@ class Replica:
         #: Of the catalogue, the only primary where there is one.
         self.pool = shards.catalogue
         self.tokens = Tokens(settings.secret)
+        #: Where requests come from, as keys of limits.
+        self.addresses = ClientAddresses(settings.proxies)
         self.reads = ReadReplicas(self.pool, settings.database_url, settings.replicas)
         self.cache = Cache(settings.redis_url)
         self.directory = Directory(shards, settings.ray_namespace, self.cache)

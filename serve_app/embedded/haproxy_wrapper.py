@@ -3,7 +3,8 @@
 Serve's template binds HAProxy's statistics and metrics to every interface, and no setting says
 otherwise; and Serve ties the replicas' address to the front's, so that phones in the same network
 could only be let in by opening the replicas too. And it has HAProxy answer 500, which tells clients
-not to try again, where no replica can be reached for the moment. A few lines decide.
+not to try again, where no replica can be reached for the moment. And it tells replicas nothing of
+where a request came from. A few lines decide.
 
 Run as a script, by Serve, through the small file that :func:`install` writes; standard library
 only, because it starts once for every change of replicas.
@@ -21,6 +22,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _ERROR_FILE = re.compile(r"^(\s*errorfile\s+\d+\s+)\S+", re.MULTILINE)
+_DEFAULTS = re.compile(r"^defaults\b.*$", re.MULTILINE)
 _BIND = re.compile(r"^(\s*bind\s+)(\S*):(\d+)(?!\S)", re.MULTILINE)
 
 
@@ -53,6 +55,18 @@ def excuse(config: str, away: Path) -> str:
     return _ERROR_FILE.sub(lambda match: f"{match[1]}{away}", config)
 
 
+def name_clients(config: str) -> str:
+    r"""The configuration with the client's address appended to each request's ``X-Forwarded-For``.
+
+    What the client wrote there stays to the left of it; ``serve_app.client_address`` reads from the
+    right.
+
+    >>> name_clients("defaults\n    mode http")
+    'defaults\n    option forwardfor\n    mode http'
+    """
+    return _DEFAULTS.sub(lambda match: f"{match[0]}\n    option forwardfor", config)
+
+
 def confine(config: str, front_port: int, front_host: str) -> str:
     """The configuration with every ``bind`` on loopback, but the front's where it is wanted.
 
@@ -80,7 +94,7 @@ def main(argv: list[str]) -> None:
     if "-f" in arguments:
         path = Path(arguments[arguments.index("-f") + 1])
         config = confine(path.read_text(), int(front_port), front_host)
-        path.write_text(excuse(config, Path(away)))
+        path.write_text(name_clients(excuse(config, Path(away))))
     # Serve leaves HAProxy running when its own process is killed; the next start would find the
     # port taken.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

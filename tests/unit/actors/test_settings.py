@@ -68,3 +68,13 @@ def test_the_first_primary_is_the_catalogue_and_there_are_so_many_at_most(enviro
     environment.setenv("RAYQUIZ_SHARD_URLS", ",".join([*others, "postgresql://more/q"]))
     with pytest.raises(SettingsError, match=f"RAYQUIZ_SHARD_URLS: .*at most {len(others)}"):
         Settings.from_env()
+
+
+def test_a_trusted_proxy_is_an_address_or_a_network(environment):
+    environment.setenv("RAYQUIZ_TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::1")
+    assert Settings.from_env().proxies == ("10.0.0.0/8", "2001:db8::1")
+    environment.setenv("RAYQUIZ_TRUSTED_PROXIES", "10.0.0.1/8")
+    with pytest.raises(
+        SettingsError, match=r"RAYQUIZ_TRUSTED_PROXIES: .*10\.0\.0\.1/8 has host bits"
+    ):
+        Settings.from_env()

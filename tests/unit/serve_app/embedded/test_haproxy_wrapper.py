@@ -14,11 +14,13 @@ import psutil
 import pytest
 
 from serve_app.embedded import haproxy_wrapper
-from serve_app.embedded.haproxy_wrapper import confine, excuse, install
+from serve_app.embedded.haproxy_wrapper import confine, excuse, install, name_clients
 
 CONFIG = """\
 global
     stats socket /tmp/admin.sock mode 666 level admin
+defaults
+    mode http
 frontend prometheus
     bind :9101
     mode http
@@ -70,6 +72,13 @@ def test_every_error_of_serves_own_template_is_excused():
     assert errors == [f"{status} /a/way" for status in (502, 503, 504)]
 
 
+def test_serves_own_template_names_no_clients_but_ours_does():
+    folder = Path(find_spec("ray").submodule_search_locations[0]) / "serve" / "_private"
+    template = (folder / "haproxy_templates.py").read_text()
+    assert "forwardfor" not in template
+    assert name_clients(template).count("\ndefaults\n    option forwardfor\n") == 1
+
+
 @pytest.fixture
 def stand_in(tmp_path):
     """A program in HAProxy's place that says how it was started."""
@@ -87,7 +96,7 @@ def test_the_program_in_haproxys_place_corrects_the_file_and_becomes_haproxy(tmp
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True)
     said, _ = process.communicate(timeout=60)
     assert said.splitlines() == [str(process.pid), *arguments]
-    assert config.read_text() == confine(CONFIG, 8000, "127.0.0.1")
+    assert config.read_text() == name_clients(confine(CONFIG, 8000, "127.0.0.1"))
 
 
 def test_without_a_file_it_is_haproxy_at_once(tmp_path, stand_in):
