@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ class ResultRow(msgspec.Struct, frozen=True):
 
 
 class ParticipantRow(msgspec.Struct, frozen=True):
-    """Somebody who joined. The removed stand on no scoreboard, but their answers were given."""
+    """Somebody who joined. The removed stand on no scoreboard, and their answers count nowhere."""
 
     participant_id: int
     nickname: str
@@ -43,7 +44,7 @@ class ParticipantRow(msgspec.Struct, frozen=True):
 
 
 class AnswerRow(msgspec.Struct, frozen=True):
-    """One stored answer."""
+    """One stored answer. Those of the removed are among them."""
 
     opening: int
     question_index: int
@@ -58,8 +59,8 @@ class AnswerRow(msgspec.Struct, frozen=True):
 class OpeningSummary(msgspec.Struct, frozen=True):
     """How one opening was answered; openings without an answer are left out.
 
-    ``distribution`` counts the answers that picked each choice; for a typed question it is
-    [right, wrong].
+    Answers of the removed do not count. ``distribution`` counts the answers that picked each
+    choice; for a typed question it is [right, wrong].
     """
 
     opening: int
@@ -154,7 +155,9 @@ class ResultsReader:
             quiz=quiz,
             scoreboard=await self.scoreboard(session_id, 0, limits.PARTICIPANTS_MAX),
             participants=[ParticipantRow(**dict(row)) for row in people],
-            openings=summarize(quiz, answers),
+            openings=summarize(
+                quiz, answers, {row["participant_id"] for row in people if row["removed"]}
+            ),
             answers=answers,
         )
 
@@ -184,10 +187,14 @@ class ResultsReader:
             raise NotFound(f"session: {args[0]} does not exist") from None
 
 
-def summarize(quiz: Quiz, answers: Iterable[AnswerRow]) -> list[OpeningSummary]:
-    """How each opening was answered, in the order of openings."""
+def summarize(
+    quiz: Quiz, answers: Iterable[AnswerRow], removed: AbstractSet[int]
+) -> list[OpeningSummary]:
+    """How each opening was answered by those who are still in, in the order of openings."""
     by_opening: dict[int, list[AnswerRow]] = defaultdict(list)
     for answer in answers:
+        if answer.participant_id in removed:
+            continue
         by_opening[answer.opening].append(answer)
     return [_summary(quiz, by_opening[opening]) for opening in sorted(by_opening)]
 

@@ -19,7 +19,7 @@ from actors.session_store import Takeover
 from engine import limits
 from engine.commands import Join, Move, SubmitAnswer
 from engine.errors import ClientFault, Fenced, QuizError, Unavailable
-from engine.events import AnswerAccepted, Closed, Event, Joined
+from engine.events import AnswerAccepted, Closed, Event, Joined, Removed
 from engine.ids import Epoch, FrameVersion, ParticipantId
 from engine.model import Mode
 from engine.phases import Phase, Step
@@ -34,7 +34,16 @@ from engine.session import (
     forgive_absence,
     rearm,
 )
-from engine.view import Delta, Result, apply, build_view, diff, public_question, results
+from engine.view import (
+    Delta,
+    Result,
+    ViewChanges,
+    apply,
+    build_view,
+    diff,
+    public_question,
+    results,
+)
 from engine.wire import (
     AnswerItem,
     BatchItem,
@@ -175,7 +184,9 @@ class SessionHost:
         questions = []
         if self._state.settings.mode is Mode.SELF_PACED:
             questions = [public_question(self._state, o) for o in self._state.openings.values()]
-        return SnapshotAnswer(self._clock.now_ms(), self._view, questions)
+        return SnapshotAnswer(
+            self._clock.now_ms(), self._view, questions, frozenset(self._state.removed)
+        )
 
     def statistics(self) -> dict[str, int | str]:
         """For operators: phase, participants, outbox length, epoch and view version."""
@@ -194,7 +205,10 @@ class SessionHost:
         return [(who, people[who].nickname, points, rank) for who, points, rank in ranked]
 
     def people(self) -> list[tuple[ParticipantId, str]]:
-        """Everybody who is in, in the order in which they joined."""
+        """Everybody who is in, in the order in which they joined.
+
+        Replicas of the version before ask for it after a removal.
+        """
         return [
             (p.participant_id, p.nickname)
             for p in self._state.participants.values()
@@ -393,14 +407,17 @@ class SessionHost:
         """Apply durable events and let them be seen."""
         state, pending = self._state, self._pending
         moved = False
+        removed: list[ParticipantId] = []
         for event in events:
             evolve(state, event)
             if isinstance(event, AnswerAccepted | Joined):
                 pending.discard(event)
             else:
                 moved = True
+                if isinstance(event, Removed):
+                    removed.append(event.participant_id)
         if moved:
-            self._publish()
+            self._publish(tuple(removed))
             if any(isinstance(event, Closed) for event in events):
                 self._compute_results()
                 self._publisher.publish(
@@ -426,7 +443,8 @@ class SessionHost:
             log.exception("action=frame_failed session=%s", self._state.session_id)
             self._on_failed(error)
 
-    def _publish(self) -> None:
+    def _publish(self, removed: tuple[ParticipantId, ...] = ()) -> None:
+        """Publish what has changed, if anything has, and whom the host has removed."""
         if self._frame_timer is not None:
             self._frame_timer.cancel()
             self._frame_timer = None
@@ -434,12 +452,14 @@ class SessionHost:
         view = build_view(self._state, self._epoch, version)
         changes = diff(self._view, view)
         if changes is None:
-            return
+            if not removed:
+                return
+            changes = ViewChanges()  # it came and went between two frames; its socket is there
         assert apply(Delta(self._epoch, version, changes), self._view) == view
         self._view = view
         frame = encode_json(DeltaFrame(self._epoch, version, self._clock.now_ms(), changes))
         assert len(frame) <= limits.FRAME_BYTES_MAX, "engine/limits.py sums the largest frame"
-        self._publisher.publish(FramePublication(self._epoch, version, frame))
+        self._publisher.publish(FramePublication(self._epoch, version, frame, removed))
 
     async def _beat(self) -> None:
         while True:

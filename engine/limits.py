@@ -40,6 +40,9 @@ LISTING_ROWS_MAX: Final = 100
 PIN_DIGITS: Final = 6
 #: Participants of one session. Kahoot's largest plan allows 2,000 in a live game.
 PARTICIPANTS_MAX: Final = 5_000
+#: Participants that a session ever has, the removed included: a lobby that bots have filled is
+#: emptied and fills with people, but its memory does not grow for ever.
+PARTICIPANT_ID_MAX: Final = 20_000
 #: Characters in a nickname; fits a phone's line and a podium.
 NICKNAME_CHARS_MAX: Final = 24
 #: Characters in a join key or a command id (a UUID is 36).
@@ -202,6 +205,7 @@ LINGER_MS: Final = 600_000
 IDLE_MS_MAX: Final = 6 * 3_600_000
 
 assert CHOICES_MIN <= CHOICES_MAX
+assert PARTICIPANTS_MAX < PARTICIPANT_ID_MAX
 assert JOINS_CREDIT < JOINS_BURST_MAX
 assert 2 * PRESENCE_INTERVAL_MS < PRESENCE_TTL_MS, "one report may be lost"
 assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"

@@ -93,6 +93,7 @@ class SessionState:
         "participants",
         "phase",
         "quiz",
+        "removed",
         "scoreboard",
         "session_id",
         "settings",
@@ -107,6 +108,8 @@ class SessionState:
         self.by_join_key: dict[str, ParticipantId] = {}
         #: Folded nickname -> participant, without the removed ones.
         self.nicknames: dict[str, ParticipantId] = {}
+        #: Whom the host has removed. Their answers are kept, and count nowhere.
+        self.removed: set[ParticipantId] = set()
         self.next_participant_id = ParticipantId(1)
         self.openings: dict[OpeningNo, Opening] = {}
         #: The opening that is previewed, open or closed last; 0 in the lobby and in self-paced play.
@@ -131,7 +134,14 @@ class SessionState:
             return False
         if len(opening.answers) < len(self.scoreboard):
             return False
-        return all(who in opening.answers for who, _, _ in self.scoreboard.ranked())
+        return self.answers_count(opening) == len(self.scoreboard)
+
+    def answers_count(self, opening: Opening) -> int:
+        """How many of those who are still in have answered an opening.
+
+        O(the fewer of its answers and the removed).
+        """
+        return len(opening.answers) - len(opening.answers.keys() & self.removed)
 
 
 class Pending:
@@ -352,10 +362,15 @@ def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pendi
     folded = fold_nickname(nickname)
     if folded in state.nicknames or folded in pending.nicknames:
         raise Conflict(f"nickname: {nickname!r} is taken in this session", "nickname_taken")
-    participant_id = max(state.next_participant_id, pending.next_participant_id)
-    if participant_id > limits.PARTICIPANTS_MAX:
+    if len(state.scoreboard) + len(pending.joins) >= limits.PARTICIPANTS_MAX:
         raise TooMany(
             f"participants: at most {limits.PARTICIPANTS_MAX} are allowed", "session_full"
+        )
+    participant_id = max(state.next_participant_id, pending.next_participant_id)
+    if participant_id > limits.PARTICIPANT_ID_MAX:
+        raise TooMany(
+            f"participants: at most {limits.PARTICIPANT_ID_MAX} may join, the removed included",
+            "session_full",
         )
     return Decision((Joined(ParticipantId(participant_id), command.join_key, nickname, now_ms),))
 
@@ -649,6 +664,7 @@ def _end_all(state: SessionState, phase: Phase) -> None:
 def _evolve_removed(state: SessionState, event: Removed) -> None:
     participant = state.participants[event.participant_id]
     participant.removed = True
+    state.removed.add(event.participant_id)
     folded = fold_nickname(participant.nickname)
     # Recovery folds every join first: the name may belong to somebody who took it afterwards.
     if state.nicknames.get(folded) == participant.participant_id:

@@ -7,6 +7,7 @@ score that moves would give the answer away.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from itertools import islice
 
 import msgspec
@@ -84,6 +85,7 @@ class View(msgspec.Struct, frozen=True):
     #: The newest participants, newest first.
     roster: tuple[RosterRow, ...]
     question: PublicQuestion | None
+    #: Answers of those who are still in.
     answers_count: int
     reveal: Reveal | None
     #: The first rows; empty in the lobby and while a question is previewed or open.
@@ -148,7 +150,7 @@ def build_view(state: SessionState, epoch: Epoch, version: FrameVersion) -> View
         participants_count=len(state.scoreboard),
         roster=_roster(state),
         question=public_question(state, opening) if opening is not None else None,
-        answers_count=len(opening.answers) if opening is not None else 0,
+        answers_count=state.answers_count(opening) if opening is not None else 0,
         reveal=_reveal(state, opening) if opening is not None and opening.closed else None,
         scoreboard=() if hides_scores else score_rows(state, limits.SCOREBOARD_ROWS_MAX),
     )
@@ -182,17 +184,26 @@ def _reveal(state: SessionState, opening: Opening) -> Reveal | None:
         return None
     question = state.question(opening)
     return Reveal(
-        question.correct, question.accepted, distribution(question, opening), question.explanation
+        question.correct,
+        question.accepted,
+        distribution(question, opening, state.removed),
+        question.explanation,
     )
 
 
-def distribution(question: Question, opening: Opening) -> tuple[int, ...]:
-    """How many answers picked each choice; of a typed question, [right, wrong]."""
+def distribution(
+    question: Question, opening: Opening, removed: AbstractSet[ParticipantId]
+) -> tuple[int, ...]:
+    """How many answers picked each choice; of a typed question, [right, wrong].
+
+    Those of the removed do not count.
+    """
+    answers = [a for who, a in opening.answers.items() if who not in removed]
     if question.kind is QuestionKind.TYPED:
-        right = sum(answer.correct for answer in opening.answers.values())
-        return (right, len(opening.answers) - right)
+        right = sum(answer.correct for answer in answers)
+        return (right, len(answers) - right)
     counts = [0] * len(question.choices)
-    for answer in opening.answers.values():
+    for answer in answers:
         for index in range(len(counts)):
             counts[index] += answer.choice_mask >> index & 1
     return tuple(counts)

@@ -347,9 +347,14 @@ class _Publication(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FramePublication(_Publication, frozen=True, tag=1):
-    """A delta frame, encoded once: these very bytes are written to every socket."""
+    """A delta frame, encoded once: these very bytes are written to every socket.
+
+    ``removed`` is whom the host has removed with it, for the replicas alone: they close those
+    sockets. Actors of the version before do not tell it, and replicas of that version pass it over.
+    """
 
     frame: bytes
+    removed: tuple[ParticipantId, ...] = ()
 
 
 class ResultsPublication(_Publication, frozen=True, tag=2):
@@ -376,6 +381,9 @@ class SnapshotAnswer(msgspec.Struct, frozen=True, array_like=True):
     view: View
     #: Public questions by opening, self-paced sessions only.
     questions: list[PublicQuestion]
+    #: Everybody whom the host has removed, for replicas that missed the frame which said so; at most
+    #: ``PARTICIPANT_ID_MAX``.
+    removed: frozenset[ParticipantId] = frozenset()
 
 
 # --- codecs -----------------------------------------------------------------------------------------

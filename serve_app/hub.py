@@ -24,10 +24,8 @@ from engine.phases import Phase
 from engine.view import Delta, PublicQuestion, Result, View, apply
 from engine.wire import (
     DeltaFrame,
-    FaultReply,
     FramePublication,
     GonePublication,
-    HelloItem,
     ResultMessage,
     ResultsPublication,
     Snapshot,
@@ -90,8 +88,6 @@ class Room:
         self._results: dict[ParticipantId, Result] = {}
         self._snapshot: bytes | None = None
         self._refreshing: asyncio.Task[None] | None = None
-        self._removing: asyncio.Task[None] | None = None
-        self._somebody_left = False
 
     # --- what viewers ask ---------------------------------------------------------------------------
 
@@ -141,6 +137,7 @@ class Room:
         if before is not None and answer.view.epoch < before.epoch:
             self.gateway.directory.forget(self.session_id)  # another actor acts for it by now
             return
+        self._close_removed(answer.removed)
         self.questions = {q.opening_no: q for q in answer.questions}
         if before is not None and _stamp(answer.view) <= _stamp(before):
             return
@@ -148,7 +145,7 @@ class Room:
         self._clock_ahead_ms = answer.now_ms - time.monotonic_ns() // 1_000_000
         self._snapshot = None
         self._broadcast(self.snapshot(), self.viewers)
-        self._note_changes(before, answer.view)
+        self._note_question(answer.view.question)
 
     def _forget_snapshot(self) -> None:
         self._snapshot = None
@@ -173,6 +170,7 @@ class Room:
             self.resync()
 
     def _frame(self, publication: FramePublication) -> None:
+        self._close_removed(publication.removed)
         view = self.view
         if view is None or _stamp(publication) <= _stamp(view):
             return
@@ -191,16 +189,7 @@ class Room:
         self._clock_ahead_ms = frame.now_ms - time.monotonic_ns() // 1_000_000
         self._snapshot = None
         self._broadcast(publication.frame, self.viewers)
-        self._note_changes(view, after)
-
-    def _note_changes(self, before: View | None, after: View) -> None:
-        """Look after what follows from a new view, once it has been written to all sockets."""
         self._note_question(after.question)
-        if before is None or not self.participants or not _may_have_lost_somebody(before, after):
-            return
-        self._somebody_left = True
-        if self._removing is None or self._removing.done():
-            self._removing = asyncio.get_running_loop().create_task(self._close_removed())
 
     def _note_question(self, question: PublicQuestion | None) -> None:
         """Remember when an opening's question went out, and forget what belongs to earlier ones."""
@@ -243,32 +232,12 @@ class Room:
         for viewer in list(self.viewers):
             viewer.close_as(name)
 
-    async def _close_removed(self) -> None:
-        """Close the sockets of participants whom the host has removed.
-
-        No frame says who it was, so those who are missing at the actor are asked for one by one:
-        only an actor that acts for the session is believed.
-        """
-        try:
-            while self._somebody_left:
-                self._somebody_left = False
-                suspects = dict(self.participants)
-                present = {who for who, _ in await self.gateway.call(self.session_id, "people")}
-                await asyncio.gather(
-                    *(
-                        self._close_if_removed(participant_id, viewer)
-                        for participant_id, viewer in suspects.items()
-                        if participant_id not in present
-                    )
-                )
-        except QuizError as error:
-            # Its next answer is refused, and closes its socket then.
-            log.warning("action=removal_unknown session=%s code=%s", self.session_id, error.code)
-
-    async def _close_if_removed(self, participant_id: ParticipantId, viewer: Viewer) -> None:
-        reply = await self.gateway.ask(self.session_id, HelloItem(participant_id))
-        if isinstance(reply, FaultReply) and reply.code == "removed":
-            viewer.close_as("removed")
+    def _close_removed(self, removed: Iterable[ParticipantId]) -> None:
+        """Close the sockets of participants whom the host has removed."""
+        for participant_id in removed:
+            viewer = self.participants.get(participant_id)
+            if viewer is not None:
+                viewer.close_as("removed")
 
     def watch(self) -> None:
         """Called every second: resynchronise when the channel is silent (Redis away)."""
@@ -278,15 +247,6 @@ class Room:
 
 def _stamp(of: View | msgspec.Struct) -> _Stamp:
     return (of.epoch, of.version)  # type: ignore[union-attr]
-
-
-def _may_have_lost_somebody(before: View, after: View) -> bool:
-    """Whether a view has fewer participants than it should have with those who are new in it."""
-    if after.roster is before.roster and after.participants_count == before.participants_count:
-        return False
-    known = {row.participant_id for row in before.roster}
-    new_count = sum(row.participant_id not in known for row in after.roster)
-    return after.participants_count - before.participants_count < new_count
 
 
 class Hub:

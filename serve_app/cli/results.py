@@ -50,7 +50,12 @@ def results(
 
 
 def _print_csv(found: SessionResults) -> None:
-    names = {person.participant_id: person.nickname for person in found.participants}
+    """Print the answers of those who are still in: the removed stand on no scoreboard either."""
+    names = {
+        person.participant_id: person.nickname
+        for person in found.participants
+        if not person.removed
+    }
     lines = csv.writer(sys.stdout)
     lines.writerow(
         [
@@ -65,6 +70,8 @@ def _print_csv(found: SessionResults) -> None:
         ]
     )
     for answer in found.answers:
+        if answer.participant_id not in names:
+            continue
         question = found.quiz.questions[answer.question_index]
         said = answer.text or " | ".join(question.choices[index] for index in answer.choices)
         lines.writerow(

@@ -15,6 +15,7 @@ from engine.phases import Step
 from engine.testing.auditor import audit
 from engine.testing.driver import SessionDriver
 from engine.testing.factories import make_quiz
+from engine.view import distribution
 
 SETTINGS = SessionSettings(preview_ms=0, streak_bonus=True)
 
@@ -104,13 +105,24 @@ async def test_results_tell_everything(pool, played, session_id):
         ("Mia", False), ("Noah", False), ("Lea", True), ("Finn", False)
     ]  # fmt: skip
     assert [(o.opening, o.answered, o.correct, o.distribution) for o in found.openings] == [
-        (1, 3, 2, (1, 2, 0, 0)),
-        (2, 3, 3, (3, 0, 3, 0)),
+        (1, 2, 1, (1, 1, 0, 0)),
+        (2, 2, 2, (2, 0, 2, 0)),
         (3, 2, 2, (2, 0)),
         (4, 2, 1, (1, 1)),
     ]
     assert len(found.answers) == await reader.answers_count(session_id) == 10
     assert found.answers[0].choices == (1,)
+
+
+async def test_answers_of_the_removed_are_kept_and_count_as_little_as_they_did_live(
+    pool, played, session_id
+):
+    found = await ResultsReader(pool).results(session_id)
+    assert [answer.opening for answer in found.answers if answer.participant_id == 3] == [1, 2]
+    state = played.state
+    for summary, opening in zip(found.openings, state.openings.values(), strict=True):
+        assert summary.answered == state.answers_count(opening)
+        assert summary.distribution == distribution(state.question(opening), opening, state.removed)
 
 
 async def test_pages_of_a_scoreboard_keep_the_ranks(pool, session_id):

@@ -15,7 +15,7 @@ from engine.phases import Phase, Step
 from engine.recovery import state_digest
 from engine.testing.driver import PLAIN, SELF_PACED, SESSION_ID, START_MS
 from engine.testing.factories import make_question, make_quiz
-from engine.view import Delta, apply
+from engine.view import Delta, ViewChanges, apply
 from engine.wire import (
     AnswerItem,
     BeatPublication,
@@ -519,6 +519,26 @@ async def test_a_question_closes_when_the_last_one_who_was_waited_for_is_removed
     asked_s = asyncio.get_running_loop().time()
     await until(lambda: stage.phase is Phase.QUESTION_CLOSED)
     assert asyncio.get_running_loop().time() - asked_s < 1
+
+
+async def test_who_is_removed_is_told_with_the_frame_and_in_every_snapshot(open_stage):
+    await open_stage.host.submit([join(f"P{n}") for n in range(limits.ROSTER_ROWS_MAX + 5)])
+    await open_stage.move(Step.REMOVE, who=2)
+    frame = open_stage.told(FramePublication)[-1]
+    assert (frame.version, frame.removed) == (open_stage.host.snapshot().view.version, (2,))
+    assert open_stage.host.snapshot().removed == {2}
+    open_stage.recover()
+    assert open_stage.host.snapshot().removed == {2}
+
+
+async def test_a_removal_that_nobody_can_see_is_told_all_the_same(open_stage):
+    """Joined and removed between two frames: the view is what it was, but a replica may have it."""
+    before = open_stage.host.snapshot().view
+    await open_stage.ask(join("Zoe"))
+    await open_stage.move(Step.REMOVE, who=3)
+    frame = open_stage.told(FramePublication)[-1]
+    assert (frame.version, frame.removed) == (before.version + 1, (3,))
+    assert decode_server_message(frame.frame).changes == ViewChanges()
 
 
 async def test_without_early_close_the_question_stays_open(open_stage):

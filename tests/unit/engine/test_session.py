@@ -122,10 +122,32 @@ def test_nobody_new_comes_in_after_the_end(step):
 
 def test_a_session_has_so_many_participants_and_no_more():
     driver = SessionDriver()
-    driver.state.next_participant_id = limits.PARTICIPANTS_MAX
-    assert driver.join("last") == limits.PARTICIPANTS_MAX
+    for number in range(limits.PARTICIPANTS_MAX):
+        driver.join(f"name {number}")
     with pytest.raises(TooMany):
         driver.join("one more")
+    driver.move(Step.REMOVE, who=1)
+    assert driver.join("one more") == limits.PARTICIPANTS_MAX + 1
+
+
+def test_joins_on_their_way_count_for_the_maximum():
+    driver = SessionDriver()
+    for number in range(limits.PARTICIPANTS_MAX - 1):
+        driver.join(f"name {number}")
+    pending = Pending()
+    (last,) = decide(driver.state, Join("last-key", "last"), START_MS, pending).events
+    pending.add(last)
+    with pytest.raises(TooMany):
+        decide(driver.state, Join("another-key", "one more"), START_MS, pending)
+
+
+def test_a_session_numbers_so_many_people_in_its_life():
+    driver = SessionDriver()
+    driver.state.next_participant_id = limits.PARTICIPANT_ID_MAX
+    assert driver.join("last") == limits.PARTICIPANT_ID_MAX
+    with pytest.raises(TooMany) as refusal:
+        driver.join("one more")
+    assert refusal.value.code == "session_full"
 
 
 def test_joins_that_are_not_stored_yet_are_found():
@@ -388,6 +410,17 @@ def test_who_is_removed_is_out_for_good_and_the_name_is_free():
     assert 1 not in driver.state.scoreboard
     driver.moves(Step.NEXT, Step.NEXT)
     refused_answer(driver, "removed", who=1)
+
+
+def test_answers_of_the_removed_keep_nothing_open_and_nobody_waiting():
+    driver = opened(people=("Mia", "Noah", "Lea"))
+    driver.answer(1, 1)
+    driver.answer(2, 1)
+    driver.move(Step.REMOVE, who=1)
+    assert not driver.state.all_answered
+    driver.answer(3, 1)
+    assert driver.state.all_answered
+    assert driver.state.answers_count(driver.state.current) == 2
 
 
 def test_a_name_that_was_freed_and_taken_again_is_not_freed_by_recovery():

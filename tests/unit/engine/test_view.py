@@ -59,6 +59,24 @@ def test_a_preview_shows_the_question_and_no_choices():
     assert (question.choices, question.opened_ms) == (("a", "b", "c", "d"), driver.now_ms)
 
 
+@pytest.mark.parametrize("kind", [QuestionKind.SINGLE, QuestionKind.TYPED])
+def test_answers_of_the_removed_count_nowhere(kind):
+    driver = joined(make_question(kind), settings=SessionSettings(preview_ms=0))
+    driver.move(Step.START)
+    right = {"text": "Canberra"} if kind is QuestionKind.TYPED else {}
+    for who in (1, 2, 3):
+        driver.answer(who, *([1] if not right else []), **right)
+    driver.move(Step.REMOVE, who=1)
+    view = view_of(driver)
+    assert (view.answers_count, view.participants_count) == (2, 3)
+    driver.move(Step.CLOSE)
+    shown = view_of(driver).reveal.distribution
+    assert shown == ((2, 0) if right else (0, 2, 0, 0))
+    driver.move(Step.REMOVE, who=2)
+    assert view_of(driver).answers_count == 1
+    assert sum(view_of(driver).reveal.distribution) == 1
+
+
 def test_scores_and_the_key_are_hidden_until_the_close_and_shown_after_it():
     driver = joined()
     driver.move(Step.START)

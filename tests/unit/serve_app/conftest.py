@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from engine.ids import Epoch, FrameVersion
+from engine.phases import Step
 from engine.testing.driver import SESSION_ID, SessionDriver
-from engine.view import build_view, diff, public_question, results
+from engine.view import ViewChanges, build_view, diff, public_question, results
 from engine.wire import (
     BeatPublication,
     DeltaFrame,
@@ -54,15 +55,22 @@ class ChannelActor:
         """A new actor takes the session over."""
         self.__init__(self.driver, self.epoch + 1)
 
-    def frame(self):
+    def frame(self, removed=()):
         """The publication of what has changed since the last one."""
         version = FrameVersion(self.version + 1)
         view = build_view(self.driver.state, self.epoch, version)
         changes = diff(self.view, view)
-        assert changes is not None
         self.version, self.view = version, view
-        self.last_frame = encode_json(DeltaFrame(self.epoch, version, 0, changes))
-        return encode_pack(FramePublication(self.epoch, version, self.last_frame))
+        self.last_frame = encode_json(
+            DeltaFrame(self.epoch, version, 0, changes if changes is not None else ViewChanges())
+        )
+        return encode_pack(FramePublication(self.epoch, version, self.last_frame, removed))
+
+    def removes(self, *who):
+        """The host removes participants; the frame that tells it."""
+        for participant_id in who:
+            self.driver.move(Step.REMOVE, who=participant_id)
+        return self.frame(removed=who)
 
     def joined(self, nickname):
         """Somebody joins; the frame that tells it."""
@@ -91,7 +99,8 @@ class ChannelActor:
             public_question(self.driver.state, opening)
             for opening in self.driver.state.openings.values()
         ]
-        return encode_pack(SnapshotAnswer(0, self.view, questions))
+        removed = frozenset(self.driver.state.removed)
+        return encode_pack(SnapshotAnswer(0, self.view, questions, removed))
 
     def you(self, participant_id, **changes):
         person = self.driver.state.participants[participant_id]
@@ -156,9 +165,6 @@ class FakeGateway:
     async def call(self, session_id, method):
         assert session_id == SESSION_ID
         self.calls.append(method)
-        if method == "people":
-            people = self.actor.driver.state.participants.values()
-            return [(p.participant_id, p.nickname) for p in people if not p.removed]
         answer = b"" if self.blank else self.actor.snapshot()
         await self.gate.wait()
         if self.error is not None:

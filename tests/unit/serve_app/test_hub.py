@@ -2,17 +2,24 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from engine import limits
 from engine.errors import Conflict, Unavailable
-from engine.ids import OpeningNo, ParticipantId
+from engine.ids import Epoch, OpeningNo, ParticipantId
 from engine.phases import Phase, Step
 from engine.testing.driver import SELF_PACED, SESSION_ID, SessionDriver
-from engine.wire import DeltaFrame, FaultReply, ResultMessage, Snapshot, decode_server_message
+from engine.wire import (
+    DeltaFrame,
+    FramePublication,
+    ResultMessage,
+    Snapshot,
+    decode_server_message,
+    decode_snapshot,
+    encode_pack,
+)
 from serve_app.hub import Hub
-
-REMOVED = FaultReply("removed", "the host removed this participant", False)
 
 
 class Watcher:
@@ -385,34 +392,70 @@ async def test_the_hub_closes_what_it_opened(gateway, subscriber):
 
 async def test_a_removed_participant_is_closed(enter, actor, subscriber, gateway, settle):
     (host, _), (mia, _), (ben, _) = [await enter(n) for n in (0, 1, 2)]
-    actor.driver.move(Step.REMOVE, who=1)
-    gateway.places[1] = REMOVED
-    subscriber.publish(actor.frame())
-    await settle()
+    subscriber.publish(actor.removes(1))
     assert (host.closed, mia.closed, ben.closed) == ([], ["removed"], [])
-    assert gateway.asked == [1]
+    assert (gateway.calls, gateway.asked) == (["snapshot"], [])
 
 
-async def test_a_removal_behind_a_join_in_one_frame_is_noticed(
-    enter, actor, subscriber, gateway, settle
+async def test_a_removal_among_more_joins_than_a_frame_names_is_noticed(
+    enter, actor, subscriber, gateway
 ):
-    mia, _ = await enter(1)
+    (mia, _), (ben, _) = [await enter(n) for n in (1, 2)]
+    for number in range(limits.ROSTER_ROWS_MAX + 5):
+        actor.driver.join(f"P{number}")
+    subscriber.publish(actor.removes(1))
+    assert (mia.closed, ben.closed) == (["removed"], [])
+    assert gateway.calls == ["snapshot"]
+
+
+async def test_a_removal_that_changes_nothing_to_be_seen_is_noticed(enter, actor, subscriber):
+    """Somebody joins and is removed between two frames; its socket is here already."""
     actor.driver.join("Zoe")
-    actor.driver.move(Step.REMOVE, who=1)
-    gateway.places[1] = REMOVED
-    subscriber.publish(actor.frame())
+    zoe, room = await enter(3)
+    subscriber.publish(actor.removes(3))
+    assert zoe.closed == ["removed"]
+    assert room.view.version == actor.version
+
+
+async def test_a_removal_that_was_missed_comes_with_the_next_snapshot(
+    enter, actor, subscriber, settle
+):
+    (mia, _), (ben, _) = [await enter(n) for n in (1, 2)]
+    actor.removes(1)  # lost on the way
+    subscriber.publish(actor.joined("Zoe"))
     await settle()
+    assert (mia.closed, ben.closed) == (["removed"], [])
+
+
+async def test_a_removal_is_found_in_a_snapshot_of_a_view_that_is_known(enter, actor, gateway):
+    mia, room = await enter(1)
+    actor.driver.move(Step.REMOVE, who=1)
+    await room.refresh()  # its view has the version that is held already
     assert mia.closed == ["removed"]
 
 
-async def test_only_an_actor_that_acts_is_believed_about_removals(
-    enter, actor, subscriber, gateway, settle
+async def test_an_actor_that_was_replaced_is_not_believed_about_removals(
+    enter, actor, subscriber, settle
 ):
-    mia, _ = await enter(1)
-    actor.driver.move(Step.REMOVE, who=1)
-    gateway.places[1] = FaultReply("retry", "unknown", True)
-    subscriber.publish(actor.frame())
+    mia, room = await enter(1)
+    stale = encode_pack(FramePublication(Epoch(room.view.epoch), 9, b"{}", (1,)))
+    actor.restart()
+    await room.refresh()
+    subscriber.publish(stale)
     await settle()
+    assert mia.closed == []
+
+
+async def test_frames_and_snapshots_of_the_version_before_are_understood(
+    enter, actor, subscriber, gateway
+):
+    """They tell of nobody: then the removed one's next answer is refused, and closes its socket."""
+    mia, room = await enter(1)
+    _, *fields = msgspec.msgpack.decode(actor.joined("Zoe"))
+    subscriber.publish(msgspec.msgpack.encode([1, *fields[:3]]))
+    assert room.view.participants_count == 3
+    older = msgspec.msgpack.decode(actor.snapshot())[:3]
+    assert decode_snapshot(msgspec.msgpack.encode(older)).removed == frozenset()
     assert mia.closed == []
 
 

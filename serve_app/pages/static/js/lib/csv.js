@@ -11,9 +11,7 @@ function cell(value) {
 }
 
 export function csvOf(results) {
-  const openings = [...new Map(results.answers.map((a) => [a.opening, a.question_index]))].sort(
-    (a, b) => a[0] - b[0],
-  );
+  const openings = results.openings.map((summary) => [summary.opening, summary.question_index]);
   const answers = new Map(results.answers.map((a) => [`${a.opening}:${a.participant_id}`, a]));
   const head = ["rank", "name", "points", "answered", "right"];
   for (const [opening, index] of openings) {
