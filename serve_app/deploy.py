@@ -21,6 +21,7 @@ from engine import limits
 from engine.wire import Ping, Pong, encode_json
 from serve_app.embedded.errors import StartError
 from serve_app.embedded.loopback import confine_replica
+from serve_app.read_ahead import bound_read_ahead
 
 #: CPUs that one replica asks for; small, because on one machine all share the same two.
 _REPLICA_CPUS = 0.1
@@ -70,6 +71,7 @@ def application(
         # address; serve_app.client_address decides which header is believed.
         os.environ["FORWARDED_ALLOW_IPS"] = ""
         confine_replica()
+        bound_read_ahead()
         return build()
 
     @serve.deployment(

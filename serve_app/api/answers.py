@@ -53,7 +53,7 @@ class AnswerEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 200 with the receipt once the answer is stored, or problem details."""
         try:
-            body = await self._answer(scope, await read_body(receive))
+            body = await self._answer(scope, receive)
             status, headers = 200, _HEADERS
         except QuizError as error:
             status = HTTP_STATUS[error.code]
@@ -63,10 +63,11 @@ class AnswerEndpoint:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, scope: Scope, data: bytes) -> bytes:
+    async def _answer(self, scope: Scope, receive: Receive) -> bytes:
         session_id = SessionId(scope["path_params"]["session_id"])
         token = bearer(_header(scope, b"authorization"))
         claims = self._replica.tokens.check(token, Role.PARTICIPANT, session_id=session_id)
+        data = await read_body(receive)
         try:
             answer = _decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -38,8 +38,6 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     for code in sorted(set(HTTP_STATUS.values()) - {500})
 }
 _REFUSED = {str(status) for status in _REFUSALS}
-#: Addresses that need no token.
-_PUBLIC = ("/pins", "/health", "/ready")
 
 
 def create_api_app() -> FastAPI:
@@ -121,13 +119,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         )
         schema["servers"] = [{"url": "/api"}]
         schema["paths"][_ANSWERS] = answer_openapi()
-        schema["components"]["securitySchemes"] = {
-            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-        }
-        for path, methods in schema["paths"].items():
+        for methods in schema["paths"].values():
             for operation in methods.values():
-                if not path.startswith(_PUBLIC):
-                    operation["security"] = [{"bearer": []}]
                 for status, response in operation["responses"].items():
                     if status in _REFUSED:
                         response["content"] = PROBLEM_CONTENT

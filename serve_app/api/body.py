@@ -9,13 +9,17 @@ from engine import limits
 from engine.errors import Malformed
 
 _LIBRARY = "/quizzes"
+#: Digits of a promised size that are looked at; so many are too large by far.
+_DIGITS_MAX = 20
 
 
 class BodyLimit:
     """ASGI middleware: a body that is too long is refused with 413, and the connection ends.
 
     It counts what arrives, whatever the header promises; a header that promises too much is refused
-    at once. Quizzes may be long, everything else is small.
+    at once. Quizzes may be long, everything else is small. A request that is answered before its
+    long body has been read (as one without a token is) ends the connection too: nobody reads the
+    rest.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -24,45 +28,62 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with its body counted."""
         if scope["type"] == "http":
-            receive = _Counted(scope, receive)
+            counted = _Counted(scope, receive)
+            receive, send = counted, counted.closing(send)
         await self._app(scope, receive, send)
 
 
 class _Counted:
-    __slots__ = ("_bytes_max", "_receive", "_scope", "_size")
+    __slots__ = ("_bytes_max", "_promised", "_receive", "_size", "_whole")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         self._bytes_max = (
             limits.QUIZ_BYTES_MAX if path.startswith(_LIBRARY) else limits.BODY_BYTES_MAX
         )
-        self._scope = scope
+        self._promised = _promised(scope)
         self._receive = receive
         self._size = -1
+        self._whole = self._promised == 0
 
     async def __call__(self) -> Message:
         if self._size < 0:
             self._size = 0
-            self._check(_promised(self._scope))
+            self._check(self._promised)
         message = await self._receive()
         self._size += len(message.get("body", b""))
         self._check(self._size)
+        self._whole = self._whole or not message.get("more_body", False)
         return message
+
+    def closing(self, send: Send) -> Send:
+        """``send`` with a header that ends the connection when a long body is left unread."""
+
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._is_long and not self._whole:
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        return closing
+
+    @property
+    def _is_long(self) -> bool:
+        return not 0 <= self._promised <= limits.BODY_BYTES_MAX
 
     def _check(self, size: int) -> None:
         if size > self._bytes_max:
             raise HTTPException(
-                413,
-                f"body: more than the {self._bytes_max} bytes that are allowed",
-                {"connection": "close"},
+                413, f"body: more than the {self._bytes_max} bytes that are allowed"
             )
 
 
 def _promised(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
+    """The bytes that the header promises; 0 without a body, -1 when it comes in chunks."""
+    headers = dict(scope["headers"])
+    if b"transfer-encoding" in headers:
+        return -1
+    promised = headers.get(b"content-length", b"")
+    return int(promised[:_DIGITS_MAX]) if promised.isdigit() else 0
 
 
 async def read_body(receive: Receive) -> bytes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, Final, TypeVar
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
+from fastapi.openapi.models import HTTPBearer
+from fastapi.routing import APIRoute
+from fastapi.security.base import SecurityBase
 
 from actors.postgres import Database
 from engine import limits
@@ -24,28 +27,58 @@ def replica_of(request: Request) -> Replica:
     return found
 
 
-def operator(request: Request) -> Claims:
-    """Allow operators only (a FastAPI dependency).
+class Allowed(SecurityBase):
+    """Allows operators, and the named roles of the session in the path (a FastAPI dependency).
 
-    Raises:
-        Unauthorized: no token, or one of another role.
+    Routes of the class :class:`GuardedRoute` check it before they read the request's body. OpenAPI
+    lists the routes that have it as those that need a token.
     """
-    token = bearer(request.headers.get("authorization"))
-    return replica_of(request).tokens.check(token, Role.OPERATOR)
+
+    scheme_name = "bearer"
+    model = HTTPBearer(bearerFormat="JWT")
+
+    def __init__(self, *roles: Role) -> None:
+        self._roles = roles
+
+    async def __call__(self, request: Request) -> Claims:
+        """The caller's claims.
+
+        Raises:
+            Unauthorized: no token, or one of another role or session.
+        """
+        token = bearer(request.headers.get("authorization"))
+        tokens = replica_of(request).tokens
+        claims = tokens.check(token, Role.OPERATOR, *self._roles)
+        if claims.role is Role.OPERATOR:
+            return claims
+        return tokens.check(token, *self._roles, session_id=request.path_params["session_id"])
 
 
-def member(request: Request, session_id: SessionId, *roles: Role) -> Claims:
-    """Allow the roles of one session, and operators.
+#: Parameters of a route that say who may call it.
+Operator = Annotated[Claims, Depends(Allowed())]
+Host = Annotated[Claims, Depends(Allowed(Role.HOST))]
+Member = Annotated[Claims, Depends(Allowed(Role.HOST, Role.VIEWER, Role.PARTICIPANT))]
 
-    Raises:
-        Unauthorized: no token, or one of another role or session.
+
+class GuardedRoute(APIRoute):
+    """A route that looks at the token before the body.
+
+    FastAPI reads and parses a body before it runs any dependency, so a caller without a token could
+    make a replica parse megabytes.
     """
-    token = bearer(request.headers.get("authorization"))
-    tokens = replica_of(request).tokens
-    claims = tokens.check(token, Role.OPERATOR, *roles)
-    if claims.role is Role.OPERATOR:
-        return claims
-    return tokens.check(token, *roles, session_id=session_id)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler behind the checks of :class:`Allowed`."""
+        handle = super().get_route_handler()
+        calls = [part.call for part in self.dependant.dependencies]
+        checks = [call for call in calls if isinstance(call, Allowed)]
+
+        async def guarded(request: Request) -> Response:
+            for check in checks:
+                await check(request)
+            return await handle(request)
+
+        return guarded
 
 
 async def read(request: Request, work: Callable[[Database], Awaitable[_T]]) -> _T:

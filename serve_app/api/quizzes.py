@@ -13,13 +13,11 @@ from engine.ids import QuizId
 from engine.importers import FORMATS, import_quiz, to_json
 from engine.model import Quiz
 from serve_app.api.body import read_body
-from serve_app.api.context import note_change, operator, read, replica_of
+from serve_app.api.context import GuardedRoute, Operator, note_change, read, replica_of
 from serve_app.api.schemas import ImportOut, NoteOut, QuizFull, QuizIn, QuizListing, QuizOut
-from serve_app.auth import Claims
 
-router = APIRouter(prefix="/quizzes", tags=["quizzes"])
+router = APIRouter(prefix="/quizzes", tags=["quizzes"], route_class=GuardedRoute)
 
-_Operator = Annotated[Claims, Depends(operator)]
 _CHANGES = [Depends(note_change)]
 
 
@@ -36,7 +34,7 @@ def _quiz(body: QuizIn) -> Quiz:
 
 
 @router.post("", status_code=201, summary="Create a quiz", dependencies=_CHANGES)
-async def create_quiz(body: QuizIn, request: Request, _: _Operator) -> QuizOut:
+async def create_quiz(body: QuizIn, request: Request, _: Operator) -> QuizOut:
     """Refused with ``invalid_quiz`` when a question cannot be used; the detail names it."""
     return _out(await _library(request).create(_quiz(body)))
 
@@ -44,7 +42,7 @@ async def create_quiz(body: QuizIn, request: Request, _: _Operator) -> QuizOut:
 @router.get("", summary="List quizzes, newest first")
 async def list_quizzes(
     request: Request,
-    _: _Operator,
+    _: Operator,
     limit: Annotated[int, Query(ge=1, le=limits.LISTING_ROWS_MAX)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> QuizListing:
@@ -69,7 +67,7 @@ async def list_quizzes(
 )
 async def import_file(
     request: Request,
-    _: _Operator,
+    _: Operator,
     format: Annotated[  # noqa: A002 - the name in the address
         str, Query(description=f"one of {', '.join(FORMATS)}", max_length=40)
     ],
@@ -90,7 +88,7 @@ async def import_file(
 async def get_quiz(
     quiz_id: str,
     request: Request,
-    _: _Operator,
+    _: Operator,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
 ) -> QuizFull:
     """With its key: operators only. Without ``version``, the newest."""
@@ -106,7 +104,7 @@ async def get_quiz(
     response_class=Response,
     responses={200: {"model": QuizIn, "description": "The file"}},
 )
-async def export_quiz(quiz_id: str, request: Request, _: _Operator) -> Response:
+async def export_quiz(quiz_id: str, request: Request, _: Operator) -> Response:
     """The newest version in the project's own format, which ``import`` reads back."""
     row, quiz = await read(request, lambda database: QuizLibrary(database).get(QuizId(quiz_id)))
     headers = {"content-disposition": f'attachment; filename="quiz-{row.quiz_id}.json"'}
@@ -114,12 +112,12 @@ async def export_quiz(quiz_id: str, request: Request, _: _Operator) -> Response:
 
 
 @router.put("/{quiz_id}", summary="Change a quiz", dependencies=_CHANGES)
-async def update_quiz(quiz_id: str, body: QuizIn, request: Request, _: _Operator) -> QuizOut:
+async def update_quiz(quiz_id: str, body: QuizIn, request: Request, _: Operator) -> QuizOut:
     """Makes a new version; sessions that are being played keep theirs."""
     return _out(await _library(request).update(QuizId(quiz_id), _quiz(body)))
 
 
 @router.delete("/{quiz_id}", status_code=204, summary="Delete a quiz", dependencies=_CHANGES)
-async def delete_quiz(quiz_id: str, request: Request, _: _Operator) -> None:
+async def delete_quiz(quiz_id: str, request: Request, _: Operator) -> None:
     """Sessions of it go on."""
     await _library(request).delete(QuizId(quiz_id))

@@ -25,7 +25,16 @@ from engine.wire import (
     decode_snapshot,
     encode_json,
 )
-from serve_app.api.context import member, note_change, operator, read, read_session, replica_of
+from serve_app.api.context import (
+    GuardedRoute,
+    Host,
+    Member,
+    Operator,
+    note_change,
+    read,
+    read_session,
+    replica_of,
+)
 from serve_app.api.schemas import (
     Joined,
     JoinIn,
@@ -41,12 +50,12 @@ from serve_app.api.schemas import (
     SessionOut,
     ViewerOut,
 )
-from serve_app.auth import Claims, Role
+from serve_app.auth import Role
 from serve_app.errors import TooOften
 from serve_app.presence import present_in
 from serve_app.viewer import error_of
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 SessionPath = Annotated[str, "the session's id"]
 _ROWS_MAX = limits.PARTICIPANTS_MAX
@@ -59,9 +68,7 @@ _ROWS_MAX = limits.PARTICIPANTS_MAX
     summary="Open a session of a quiz",
     dependencies=[Depends(note_change)],
 )
-async def create_session(
-    body: SessionIn, request: Request, _: Annotated[Claims, Depends(operator)]
-) -> SessionOpened:
+async def create_session(body: SessionIn, request: Request, _: Operator) -> SessionOpened:
     """The quiz's newest version is pinned; the tokens are for the host and for projectors."""
     replica = replica_of(request)
     settings = msgspec.convert(body.settings.model_dump(), SessionSettings)
@@ -77,7 +84,7 @@ async def create_session(
 @router.get("/sessions", tags=["sessions"], summary="List sessions, newest first")
 async def list_sessions(
     request: Request,
-    _: Annotated[Claims, Depends(operator)],
+    _: Operator,
     limit: Annotated[int, Query(ge=1, le=limits.LISTING_ROWS_MAX)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> SessionListing:
@@ -131,10 +138,9 @@ async def watch(pin: str, request: Request) -> ViewerOut:
     summary="Move a session on",
     dependencies=[Depends(note_change)],
 )
-async def move(session_id: SessionPath, body: MoveIn, request: Request) -> MoveDone:
+async def move(session_id: SessionPath, body: MoveIn, request: Request, _: Host) -> MoveDone:
     """A repeated ``command_id`` moves nothing and gets the same answer again."""
     session = SessionId(session_id)
-    member(request, session, Role.HOST)
     item = MoveItem(
         body.step,
         body.phase,
@@ -151,10 +157,9 @@ async def move(session_id: SessionPath, body: MoveIn, request: Request) -> MoveD
 
 
 @router.get("/sessions/{session_id}/view", tags=["play"], summary="What everybody sees now")
-async def view(session_id: SessionPath, request: Request) -> Response:
+async def view(session_id: SessionPath, request: Request, _: Member) -> Response:
     """The newest view as a websocket ``snapshot`` message carries it."""
     session = SessionId(session_id)
-    member(request, session, Role.HOST, Role.VIEWER, Role.PARTICIPANT)
     data = await replica_of(request).gateway.call(session, "snapshot")
     if not data:
         raise Unavailable("the session is not there yet")
@@ -167,6 +172,7 @@ async def view(session_id: SessionPath, request: Request) -> Response:
 async def scoreboard(
     session_id: SessionPath,
     request: Request,
+    _: Member,
     offset: Annotated[int, Query(ge=0, le=_ROWS_MAX)] = 0,
     limit: Annotated[int, Query(ge=1, le=_ROWS_MAX)] = 100,
 ) -> ScoreboardOut:
@@ -175,7 +181,6 @@ async def scoreboard(
     Closed questions only, so that a score that moves tells nobody the right answer.
     """
     session = SessionId(session_id)
-    member(request, session, Role.HOST, Role.VIEWER, Role.PARTICIPANT)
     replica = replica_of(request)
     try:
         rows = await replica.gateway.call(session, "scoreboard", offset, limit)
@@ -206,10 +211,9 @@ async def scoreboard(
 
 
 @router.get("/sessions/{session_id}/presence", tags=["host"], summary="Count who is connected")
-async def presence(session_id: SessionPath, request: Request) -> PresenceOut:
+async def presence(session_id: SessionPath, request: Request, _: Host) -> PresenceOut:
     """Over all replicas. Those who have just left, or whose network is gone, count for a while yet."""
     session = SessionId(session_id)
-    member(request, session, Role.HOST)
     present = await present_in(replica_of(request).cache, session)
     return PresenceOut(participants=present.participants, viewers=present.viewers)
 
@@ -217,13 +221,12 @@ async def presence(session_id: SessionPath, request: Request) -> PresenceOut:
 @router.get(
     "/sessions/{session_id}/results", tags=["host"], summary="Results of a finished session"
 )
-async def results(session_id: SessionPath, request: Request) -> Response:
+async def results(session_id: SessionPath, request: Request, _: Host) -> Response:
     """Quiz with its key, scoreboard and every answer, from the database.
 
     Only after the end: before it they would tell the right answers.
     """
     session = SessionId(session_id)
-    member(request, session, Role.HOST)
 
     async def finished(database: Database) -> SessionResults:
         reader = ResultsReader(database)
