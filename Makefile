@@ -1,7 +1,7 @@
 # Two commands are enough: `make run` plays, `make test` proves. Both need Python 3.11+ and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos soak lock clean system
+.PHONY: help run test check bench chaos abuse soak lock clean system
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
@@ -17,6 +17,7 @@ help: ## list the commands
 	@echo "make check  the fast part: format, lint, types, imports, tests without servers"
 	@echo "make bench  figures of this machine, each beside a bare reference"
 	@echo "make chaos  kill and pause every part in the middle of a burst, and count what was lost"
+	@echo "make abuse  attack from many sides, beside a quiz of 100 honest people"
 	@echo "make soak   half the maximum for half an hour: what grows, and what complains"
 	@echo "make lock   choose the newest versions of all packages and pin them"
 	@echo "make clean  remove what was built; the data folder stays"
@@ -42,6 +43,9 @@ chaos: .venv/dev.stamp system
 	$(PY) -m tests.chaos --network
 	$(PY) -m tests.chaos --nodes
 	$(PY) -m tests.chaos --head
+
+abuse: .venv/dev.stamp system
+	$(PY) -m tests.abuse
 
 soak: .venv/dev.stamp system
 	$(PY) -m tests.soak

@@ -1,0 +1,79 @@
+"""A6: sockets that connect and never say hello."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+import picows
+
+from engine import limits
+from tests.abuse.scenario import Claim, Evidence, Ground, Scenario
+
+_SOCKETS, _ADDRESSES = 2_000, 20
+#: What a busy machine may add to a bound.
+_SLACK_S = 5.0
+
+
+class _Silent(picows.WSListener):
+    def __init__(self) -> None:
+        self.opened_at = 0.0
+        self.life_s = 0.0
+        self.closed = asyncio.Event()
+
+    def on_ws_connected(self, _transport: picows.WSTransport) -> None:
+        self.opened_at = time.monotonic()
+
+    def on_ws_disconnected(self, _transport: picows.WSTransport) -> None:
+        self.life_s = time.monotonic() - self.opened_at
+        self.closed.set()
+
+
+async def _attack(ground: Ground) -> None:
+    sockets: list[_Silent] = []
+
+    async def keep_one_open(number: int) -> None:
+        while not ground.is_over:
+            try:
+                transport, silent = await ground.websocket(ground.address(number), _Silent)
+            except (OSError, picows.WSError, TimeoutError):
+                ground.counts["refused"] += 1
+                await ground.wait(1.0)
+                continue
+            ground.counts["opened"] += 1
+            sockets.append(silent)
+            await transport.wait_disconnected()
+
+    keepers = [
+        asyncio.create_task(keep_one_open(number % _ADDRESSES))
+        for number in range(ground.scaled(_SOCKETS))
+    ]
+    await ground.wait(1.0)
+    ground.at_strength()
+    await ground.wait(float("inf"))
+    # The first of them have to be closed by then.
+    first = sockets[: len(keepers)]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limits.HELLO_MS_MAX / 1000 + _SLACK_S):
+            await asyncio.gather(*(one.closed.wait() for one in first))
+    ground.counts["still open"] = sum(not one.closed.is_set() for one in first)
+    ground.counts["longest life, ms"] = int(max(one.life_s for one in first) * 1000)
+    for keeper in keepers:
+        keeper.cancel()
+    await asyncio.gather(*keepers, return_exceptions=True)
+
+
+def _judge(evidence: Evidence) -> list[Claim]:
+    counts = evidence.counts
+    life_ms_max = limits.HELLO_MS_MAX + _SLACK_S * 1000
+    return [
+        Claim(
+            f"a socket without a hello is closed within {life_ms_max:.0f} ms",
+            counts["still open"] == 0 < counts["opened"]
+            and counts["longest life, ms"] <= life_ms_max,
+        )
+    ]
+
+
+SCENARIO = Scenario("A6: sockets without a hello", _attack, _judge)
