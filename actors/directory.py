@@ -12,13 +12,14 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.cache import Cache
+from actors.calls import actor_call
 from actors.postgres import AWAY, Database
 from actors.shards import Shards
 from actors.sql import queries
 from actors.supervisor import supervisor
 from actors.tasks import SharedWork
 from engine import limits
-from engine.errors import Conflict, NotFound, QuizError, Unavailable
+from engine.errors import Conflict, NotFound, Unavailable
 from engine.ids import Pin, SessionId
 
 log = logging.getLogger(__name__)
@@ -159,19 +160,19 @@ class Directory:
         return found
 
     async def assign(self, session_id: SessionId, lost_actor: str | None) -> str:
-        """Have the supervisor give the session an actor."""
+        """Have the supervisor give the session an actor.
+
+        Raises:
+            QuizError: see :meth:`actors.supervisor.Supervisor.assign` and
+                :func:`actors.calls.actor_call`.
+        """
         try:
             master = await asyncio.to_thread(supervisor, self._namespace)
-            async with asyncio.timeout(limits.ACTOR_CALL_MS_MAX / 1000):
-                name: str = await master.assign.remote(session_id, lost_actor)
-        except TimeoutError:
-            raise Unavailable("the supervisor does not answer") from None
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, QuizError):
-                raise error.cause from None
-            raise Unavailable(f"the supervisor failed: {error.cause!r}") from error
         except ray.exceptions.RayError as error:
             raise Unavailable(f"the supervisor is away: {error!r}") from error
+        name: str = await actor_call(
+            master.assign.remote(session_id, lost_actor), "the supervisor of the sessions"
+        )
         return name
 
     def _lookup(self, name: str) -> ActorHandle[Any] | None:

@@ -73,7 +73,8 @@ _T = TypeVar("_T")
 
 _OVERLOADED = FaultReply("overloaded", "too many answers of this session wait to be stored", True)
 _UNKNOWN = FaultReply("retry", "this is not stored yet; send the same again", True)
-_INTERNAL = FaultReply("internal", "this item failed; see the server's log", True)
+#: Not retryable: the same item would meet the same fault.
+_INTERNAL = FaultReply("internal", "this item failed; see the server's log", False)
 
 
 class SessionHost:
@@ -311,7 +312,7 @@ class SessionHost:
         was replaced does not know what its successor has opened, let in and accepted.
         """
         complete = [
-            reply or (self._hello(item.participant_id) if isinstance(item, HelloItem) else _UNKNOWN)
+            reply or (self._hello_or_fault(item) if isinstance(item, HelloItem) else _UNKNOWN)
             for item, reply in zip(items, replies, strict=True)
         ]
         if any(map(_is_refusal, complete)) and not await self._is_own(deadline):
@@ -329,6 +330,13 @@ class SessionHost:
         except (TimeoutError, Unavailable):
             return False
         return True
+
+    def _hello_or_fault(self, item: HelloItem) -> BatchReply:
+        try:
+            return self._hello(item.participant_id)
+        except Exception:
+            log.exception("action=hello_failed session=%s", self._state.session_id)
+            return _INTERNAL
 
     def _hello(self, participant_id: ParticipantId) -> BatchReply:
         state = self._state

@@ -13,7 +13,7 @@ from actors.postgres import AWAY
 from actors.shards import new_session_id, partition_of
 from actors.sql import queries
 from engine import limits
-from engine.errors import NotFound, TooMany, Unavailable
+from engine.errors import NotFound, QuizError, TooMany, Unavailable
 from engine.ids import Pin, QuizId, SessionId
 from engine.model import SessionSettings, check_settings
 
@@ -113,7 +113,7 @@ async def _create_on_shard(
 async def _assign(directory: Directory, session_id: SessionId) -> None:
     try:
         await directory.assign(session_id, None)
-    except Unavailable:
+    except QuizError:
         # The reply alone may have been lost; only the row tells. Without an actor it would hold
         # its PIN for hours, and its caller opens another one.
         shards = directory.shards

@@ -105,11 +105,11 @@ class Supervisor:
             name, handle = self._warm.popleft() if self._warm else self._create()
             try:
                 rows = await database.fetch(queries["assign_actor"], session_id, name, lost_actor)
-            except (Unavailable, asyncpg.PostgresError) as error:
+            except (Unavailable, asyncpg.PostgresError):
                 # The row may name it or not. Killed, it is lost to the session in either case,
                 # which is given another one.
                 ray.kill(handle, no_restart=True)
-                raise Unavailable(f"the database is away: {error!r}") from error
+                raise
             if rows:
                 self._busy[name] = handle
                 # Unnoticed failure is fine: a replica's first call waits, and the actor looks again.
@@ -250,6 +250,10 @@ class Supervisor:
         try:
             async with asyncio.timeout(_PING_TIMEOUT_S):
                 found: dict[str, Any] = await handle.ping.remote()
+        except ray.exceptions.RayTaskError as error:  # first: it is also one of its cause's class
+            # It is there and plays its session; only what it tells of itself failed.
+            log.exception("action=ping_failed")
+            return {"unreachable": repr(error.cause)}
         except TimeoutError:
             return {"unreachable": "no answer", "silent": True}
         except ray.exceptions.ActorDiedError as error:

@@ -123,5 +123,5 @@ CODES: Final[dict[str, str]] = {
     "hello_twice": "hello was already said on this websocket",
     "retry": "the outcome is unknown because a part is away; send the same again",
     "overloaded": "too much is waiting; send the same again later",
-    "internal": "a fault of the server; it is in its log",
+    "internal": "a fault of the server, noted in its log; sending the same again would meet it again",
 }

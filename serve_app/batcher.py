@@ -12,8 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import ray
-
+from actors.calls import actor_call
 from actors.directory import Directory
 from engine import limits
 from engine.errors import QuizError, Unavailable
@@ -31,6 +30,8 @@ log = logging.getLogger(__name__)
 
 #: First and longest pause before a batch is sent again, seconds.
 _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.05, 0.5
+_CALLEE = "the session's actor"
+_FAILED = FaultReply("internal", "this item failed; see the server's log", False)
 
 
 class _Entry(NamedTuple):
@@ -85,9 +86,7 @@ class Batcher:
             replies = [FaultReply(error.code, error.detail, error.retryable)] * count
         except Exception:
             log.exception("action=batch_failed session=%s items=%d", self._session_id, count)
-            replies = [
-                FaultReply("internal", "the batch failed; see the server's log", True)
-            ] * count
+            replies = [_FAILED] * count
         finally:
             self._in_flight -= 1
         for entry, reply in zip(entries, replies, strict=True):
@@ -122,22 +121,7 @@ class Batcher:
 
     async def _call(self, data: bytes) -> BatchAnswer:
         handle = await self._directory.handle(self._session_id)
-        return decode_batch_answer(await actor_call(handle.submit.remote(data)))
-
-
-async def actor_call(reference: Any) -> Any:
-    """Await a call to an actor with a deadline: a paused actor would let it hang for ever.
-
-    Raises:
-        Unavailable: the actor is away, or did not answer; whether the call ran is unknown.
-    """
-    try:
-        async with asyncio.timeout(limits.ACTOR_CALL_MS_MAX / 1000):
-            return await reference
-    except TimeoutError:
-        raise Unavailable("the session's actor does not answer") from None
-    except ray.exceptions.RayError as error:
-        raise Unavailable(f"the session's actor is away: {type(error).__name__}") from error
+        return decode_batch_answer(await actor_call(handle.submit.remote(data), _CALLEE))
 
 
 class Gateway:
@@ -172,11 +156,11 @@ class Gateway:
         """Call a method of the session's actor once, for rare reads.
 
         Raises:
-            QuizError: see :meth:`Directory.handle` and :func:`actor_call`.
+            QuizError: see :meth:`Directory.handle` and :func:`actors.calls.actor_call`.
         """
         handle = await self.directory.handle(session_id)
         try:
-            return await actor_call(getattr(handle, method).remote(*args))
+            return await actor_call(getattr(handle, method).remote(*args), _CALLEE)
         except Unavailable:
             self.directory.forget(session_id)
             raise

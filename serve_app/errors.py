@@ -61,6 +61,9 @@ CLOSE_CODES: Final[dict[str, CloseCode]] = {
     "too_many_faults": CloseCode(4005, False, "too many malformed messages, or too many messages"),
     "replica_full": CloseCode(4006, True, "this replica has as many connections as it may have"),
     "replaced": CloseCode(4007, False, "the same participant connected again elsewhere"),
+    "failed": CloseCode(
+        4012, False, "a fault of the server; trying again at once would meet it again"
+    ),
     "restart": CloseCode(1012, True, "the server goes away; reconnect at once, with jitter"),
 }
 

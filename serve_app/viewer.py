@@ -66,6 +66,7 @@ _CLOSE_NAMES: Final = {
     "not_found": "unauthorized",
     "session_over": "session_over",
     "removed": "removed",
+    "internal": "failed",
 }
 
 
@@ -226,7 +227,7 @@ class Viewer:
         except Exception:
             log.exception("action=enter_failed session=%s", claims.session_id)
             self._refuse(QuizError("the hello failed; see the server's log", "internal"))
-            self.close_as("restart")
+            self.close_as("failed")
         else:
             self._welcome(self._room, message, claims, you)
 

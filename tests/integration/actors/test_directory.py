@@ -14,7 +14,7 @@ from actors.postgres import create_pool
 from actors.sessions import open_session
 from actors.shards import Shards
 from engine import limits
-from engine.errors import Conflict, Malformed, NotFound, TooMany, Unavailable
+from engine.errors import Conflict, Malformed, NotFound, ServerFault, TooMany, Unavailable
 from engine.model import SessionSettings
 from engine.testing.driver import SELF_PACED
 from engine.testing.factories import make_quiz
@@ -200,7 +200,6 @@ async def test_a_session_that_has_ended_gets_no_actor(pool, make_session, direct
     "error",
     [
         ray.exceptions.ActorUnavailableError("away", b"1" * 16),
-        ray.exceptions.RayTaskError("assign", "traceback", ZeroDivisionError()),
         ray.exceptions.RayTaskError("assign", "traceback", Unavailable("the database is away")),
     ],
 )
@@ -209,6 +208,16 @@ async def test_a_supervisor_that_fails_is_away(pool, make_session, directory, bo
     boss.error = error
     with pytest.raises(Unavailable):
         await directory.handle(session.session_id)
+
+
+async def test_a_fault_of_the_supervisor_s_code_is_none_to_wait_out(
+    pool, make_session, directory, boss
+):
+    session = await make_session(pool)
+    boss.error = ray.exceptions.RayTaskError("assign", "traceback", ZeroDivisionError())
+    with pytest.raises(ServerFault) as caught:
+        await directory.handle(session.session_id)
+    assert (caught.value.code, caught.value.retryable) == ("internal", False)
 
 
 async def test_a_supervisor_that_hangs_is_away(pool, make_session, directory, boss, monkeypatch):

@@ -238,8 +238,33 @@ async def test_bytes_that_are_no_answer(items, directory, settle, caplog):
     directory.calls[0].future.set_result(b"\xff")
     await settle()
     assert items.codes == {1: "internal"}
-    assert items.told[1].retryable
+    assert not items.told[1].retryable
     assert "action=batch_failed" in caplog.text
+
+
+async def test_a_fault_of_the_actor_s_code_is_told_at_once_and_never_sent_again(
+    items, directory, settle, caplog
+):
+    items.submit(1, 2)
+    await settle()
+    cause = ValueError("a fault")
+    error = ray.exceptions.RayTaskError("submit", "traceback", cause).as_instanceof_cause()
+    directory.calls[0].fail(error)
+    await settle()
+    assert len(directory.calls) == 1
+    assert items.codes == {1: "internal", 2: "internal"}
+    assert not items.told[1].retryable
+    assert directory.forgotten == 0
+    assert "action=actor_failed" in caplog.text
+
+
+async def test_an_error_of_the_actor_s_code_that_has_a_code_keeps_it(items, directory, settle):
+    items.submit(1)
+    await settle()
+    cause = Conflict("the session is over", "session_over")
+    directory.calls[0].fail(ray.exceptions.RayTaskError("submit", "traceback", cause))
+    await settle()
+    assert items.told == {1: FaultReply("session_over", "the session is over", False)}
 
 
 # --- the actor's trouble ----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from engine import limits
-from engine.errors import Conflict, Unavailable
+from engine.errors import Conflict, ServerFault, Unavailable
 from engine.ids import OpeningNo
 from engine.model import Mode
 from engine.phases import Phase, Step
@@ -195,7 +195,8 @@ async def test_a_hello_in_time_may_wait_for_its_session_for_long(
         (Conflict("over", "session_over"), "session_over"),
         (Conflict("no such session", "not_found"), "unauthorized"),
         (Unavailable("the database is away"), "restart"),
-        (LookupError("a fault of the hub"), "restart"),
+        (LookupError("a fault of the hub"), "failed"),
+        (ServerFault("the session's actor failed"), "failed"),
     ],
 )
 async def test_a_room_that_cannot_be_entered(connect, gateway, settle, error, name, caplog):

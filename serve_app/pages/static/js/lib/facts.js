@@ -37,6 +37,12 @@ export const CLOSE_CODES = {
     text: "You are playing in another tab or on another device now.",
     again: "Play here",
   },
+  4012: {
+    name: "failed",
+    reconnect: false,
+    text: "Something broke on the server. It has been noted there.",
+    again: "Try again",
+  },
   1012: { name: "restart", reconnect: true, text: "" },
 };
 

@@ -5,6 +5,9 @@ import { forget, load, save } from "./storage.js";
 
 // No receipt for so long: say it again. Longer than the server itself keeps trying.
 const UNANSWERED_MS = 15000;
+// While the server is in trouble each try waits longer than the one before it, up to a bound.
+const GROWTH = 1.5;
+const GROWTH_MAX = 5;
 
 export class Outbox {
   #entries = new Map();
@@ -38,7 +41,10 @@ export class Outbox {
 
   retryAfter(key, delayMs) {
     const entry = this.#entries.get(key);
-    if (entry) entry.dueAt = performance.now() + delayMs;
+    if (!entry) return;
+    entry.growth = Math.min(GROWTH_MAX, (entry.growth ?? 1 / GROWTH) * GROWTH);
+    // Jitter: everybody is told to come again in the same instant.
+    entry.dueAt = performance.now() + delayMs * entry.growth * (0.8 + 0.4 * Math.random());
   }
 
   // After a cut nobody knows what had arrived.
