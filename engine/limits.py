@@ -181,6 +181,13 @@ REPLICA_POSITIONS_MAX: Final = 64
 #: Whoever has written reads from the primary for so long.
 OWN_WRITES_MS: Final = 10_000
 
+# --- metrics --------------------------------------------------------------------------------------
+
+#: How long a scrape waits for those of other replicas, which read the same files.
+SCRAPE_WAIT_MS_MAX: Final = 5_000
+#: Metrics files that were torn by the end of their process and are kept to be looked at.
+TORN_FILES_MAX: Final = 10
+
 # --- the live view -------------------------------------------------------------------------------
 
 #: At most one scoreboard frame per session and tick.

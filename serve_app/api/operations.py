@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import asyncpg
-import psutil
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from actors.postgres import AWAY
+from actors.tasks import SharedWork
 from engine.errors import Unavailable
 from serve_app.api.context import replica_of
 from serve_app.api.schemas import Health
+from serve_app.metrics_files import MetricsFiles
 
 router = APIRouter(tags=["operations"])
+_scrapes = SharedWork[str, bytes]()
 
 
 @router.get("/health", summary="Is the replica alive?")
@@ -38,21 +40,11 @@ async def ready(request: Request) -> Health:
 @router.get(
     "/metrics", summary="Prometheus metrics of this node's processes", include_in_schema=False
 )
-def metrics() -> Response:
+async def metrics() -> Response:
     """All processes of the node write to one folder, so any replica can tell for all.
 
-    Not a coroutine: FastAPI runs it on a thread, where reading files holds nobody up.
+    However many ask at once, the files are read once, on a thread.
     """
-    folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
-    _forget_the_dead(Path(folder))
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-
-
-def _forget_the_dead(folder: Path) -> None:
-    """A process that was killed still counts its connections in its file."""
-    for file in folder.glob("gauge_live*_*.db"):
-        process_id = int(file.stem.rpartition("_")[2])
-        if not psutil.pid_exists(process_id):
-            mark_process_dead(process_id, str(folder))  # type: ignore[no-untyped-call]
+    files = MetricsFiles(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+    found = await _scrapes.do("metrics", lambda: asyncio.to_thread(files.exposition))
+    return Response(found, media_type=CONTENT_TYPE_LATEST)
