@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
+import msgspec
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from actors.tasks import SharedWork
 from engine import limits
@@ -63,20 +64,38 @@ class Cache:
         try:
             return await work(self._redis)
         except (RedisError, OSError, TimeoutError) as error:
+            if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
+                # Another version keeps something else under this key: no reason to leave the others.
+                log.warning("action=cache_key_of_another_type reason=%s", error)
+                raise Unavailable(f"Redis has something else there: {error}") from error
             if time.monotonic() >= self._rests_until:
                 log.warning("action=cache_away reason=%r", error)
             self._rests_until = time.monotonic() + limits.CACHE_REST_MS / 1000
             raise Unavailable(f"Redis is away: {error!r}") from error
 
     async def read_through(
-        self, key: str, ttl_ms: int, fill: Callable[[], Awaitable[bytes]]
-    ) -> bytes:
+        self,
+        key: str,
+        ttl_ms: int,
+        fill: Callable[[], Awaitable[bytes]],
+        decode: Callable[[bytes], _T],
+    ) -> _T:
         """What is kept under a key; filled once when it is missing, however many ask here and elsewhere.
+
+        What cannot be decoded is missing: another version of this program has put it there.
 
         Raises:
             whatever ``fill`` raises; nothing is kept then.
+            whatever ``decode`` raises on what was just filled.
         """
-        return await self._reading.do(key, lambda: self._read_through(key, ttl_ms, fill))
+        for _ in range(2):
+            found = await self._reading.do(key, lambda: self._read_through(key, ttl_ms, fill))
+            try:
+                return decode(found)
+            except (msgspec.MsgspecError, ValueError) as error:
+                log.warning("action=cache_unreadable key=%s reason=%s", key, error)
+                await self.forget(key)
+        return decode(await fill())
 
     async def _read_through(
         self, key: str, ttl_ms: int, fill: Callable[[], Awaitable[bytes]]

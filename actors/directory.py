@@ -44,8 +44,13 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(SessionInfo)
 
 
+#: Of SessionInfo in Redis; raised when it changes, so that two versions that run side by side do not
+#: overwrite each other's entries all the time.
+_FORMAT = 1
+
+
 def _pin_key(pin: Pin) -> str:
-    return f"rayquiz:pin:{pin}"
+    return f"rayquiz:pin:v{_FORMAT}:{pin}"
 
 
 class Directory:
@@ -83,8 +88,8 @@ class Directory:
             return _encoder.encode(await self._info(catalogue, "session_by_pin", pin, missing))
 
         key = _pin_key(pin)
-        return _decoder.decode(
-            await self._cache.read_through(key, limits.SESSION_INFO_TTL_MS, fill)
+        return await self._cache.read_through(
+            key, limits.SESSION_INFO_TTL_MS, fill, _decoder.decode
         )
 
     async def forget_pin(self, pin: Pin) -> None:

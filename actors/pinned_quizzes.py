@@ -64,13 +64,7 @@ class PinnedQuizzes:
         async def fill() -> bytes:
             return (await self._stored_body(primary, quiz_id, version)).encode()
 
-        body = await self._cache.read_through(key, limits.PINNED_QUIZ_TTL_MS, fill)
-        try:
-            return _decoder.decode(body)
-        except msgspec.DecodeError as error:
-            log.warning("action=quiz_unreadable key=%s reason=%s", key, error)
-            await self._cache.forget(key)
-            return _decoder.decode(await fill())
+        return await self._cache.read_through(key, limits.PINNED_QUIZ_TTL_MS, fill, _decoder.decode)
 
     async def _stored_body(self, primary: LoneConnection, quiz_id: QuizId, version: int) -> str:
         if self._replica_urls:

@@ -62,6 +62,7 @@ from engine.wire import (
     ReceiptReply,
     ResultsPublication,
     SnapshotAnswer,
+    UnreadableItem,
     You,
     encode_json,
     receipt_of,
@@ -150,7 +151,7 @@ class SessionHost:
 
     # --- what replicas ask ------------------------------------------------------------------------
 
-    async def submit(self, items: Sequence[BatchItem]) -> list[BatchReply]:
+    async def submit(self, items: Sequence[BatchItem | UnreadableItem]) -> list[BatchReply]:
         """Decide a batch; return one reply for each item, in order, once what they say is durable.
 
         Items that are not durable after ``CONFIRM_WAIT_MS`` get ``retry``; they stay in the outbox,
@@ -231,7 +232,10 @@ class SessionHost:
     # --- deciding -----------------------------------------------------------------------------------
 
     def _decide_all(
-        self, items: Sequence[BatchItem], replies: list[BatchReply | None], arrived_ms: int
+        self,
+        items: Sequence[BatchItem | UnreadableItem],
+        replies: list[BatchReply | None],
+        arrived_ms: int,
     ) -> tuple[
         list[tuple[int, AnswerAccepted | Joined]],
         list[tuple[int, MoveItem]],
@@ -250,6 +254,9 @@ class SessionHost:
                 moves.append((index, item))
                 continue
             if isinstance(item, HelloItem):
+                continue
+            if isinstance(item, UnreadableItem):
+                replies[index] = self._unreadable(item)
                 continue
             decision = self._decide(item, arrived_ms)
             if isinstance(decision, FaultReply):
@@ -270,6 +277,13 @@ class SessionHost:
                     fresh.append(event)
                     facts.append((index, event))
         return facts, moves, fresh, waits
+
+    def _unreadable(self, item: UnreadableItem) -> FaultReply:
+        log.error(
+            "action=item_unreadable session=%s reason=%s", self._state.session_id, item.reason
+        )
+        detail = f"the session's actor is of another version and cannot read this: {item.reason}"
+        return FaultReply("internal", detail, False)
 
     def _decide(self, item: AnswerItem | JoinItem, arrived_ms: int) -> Decision | FaultReply:
         state, pending = self._state, self._pending
@@ -304,7 +318,10 @@ class SessionHost:
         )
 
     async def _complete(
-        self, items: Sequence[BatchItem], replies: list[BatchReply | None], deadline: float
+        self,
+        items: Sequence[BatchItem | UnreadableItem],
+        replies: list[BatchReply | None],
+        deadline: float,
     ) -> list[BatchReply]:
         """Complete the replies: hellos tell what is stored by now, all else is not known yet.
 

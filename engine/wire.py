@@ -4,17 +4,20 @@ What a client may say, what it is told, and what replicas and SessionActors say 
 
 Client messages are JSON text frames with a ``type``; unknown types and unknown fields are refused.
 ``docs/PROTOCOL.md`` is made from this module (each example below is decoded by a test). The
-internal ones are MessagePack arrays; they never leave the cluster.
+internal ones are MessagePack arrays; they never leave the cluster. Replicas and actors of
+neighbouring versions understand each other while both run: a new field goes to the end, with a
+default, and is ignored by those who do not know it; what has an unknown tag fails alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from engine import limits
-from engine.errors import CODES, Malformed
+from engine.errors import CODES, Malformed, ServerFault
 from engine.events import AnswerAccepted
 from engine.ids import Epoch, FrameVersion, OpeningNo, ParticipantId
 from engine.model import Mode
@@ -282,6 +285,12 @@ class MoveItem(_Item, frozen=True, tag=4):
 BatchItem = AnswerItem | JoinItem | HelloItem | MoveItem
 
 
+class UnreadableItem(msgspec.Struct, frozen=True):
+    """Stands for an item that a replica of another version has sent. Never encoded."""
+
+    reason: str
+
+
 class _Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base of the answers to a batch, one for each item in its order."""
 
@@ -336,6 +345,13 @@ class BatchAnswer(msgspec.Struct, frozen=True, array_like=True):
     replies: list[BatchReply]
 
 
+class _RawBatchAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """A BatchAnswer whose replies are not decoded yet."""
+
+    epoch: Epoch
+    replies: list[msgspec.Raw]
+
+
 # --- SessionActor -> replicas, on the session's channel ---------------------------------------------
 
 
@@ -371,6 +387,14 @@ class GonePublication(_Publication, frozen=True, tag=4):
     """The actor leaves; the session is over."""
 
 
+class _AnyPublication(msgspec.Struct, frozen=True, array_like=True):
+    """What publications of all versions begin with."""
+
+    tag: int | str
+    epoch: Epoch
+    version: FrameVersion
+
+
 Publication = FramePublication | ResultsPublication | BeatPublication | GonePublication
 
 
@@ -396,15 +420,17 @@ _batch_decoder = msgspec.msgpack.Decoder(list[BatchItem])
 _answer_decoder = msgspec.msgpack.Decoder(BatchAnswer)
 _publication_decoder = msgspec.msgpack.Decoder(Publication)
 _snapshot_decoder = msgspec.msgpack.Decoder(SnapshotAnswer)
+# For messages of another version: each item by itself, and of a publication what all have.
+_raw_batch_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_item_decoder = msgspec.msgpack.Decoder(BatchItem)
+_raw_answer_decoder = msgspec.msgpack.Decoder(_RawBatchAnswer)
+_reply_decoder = msgspec.msgpack.Decoder(BatchReply)
+_any_publication_decoder = msgspec.msgpack.Decoder(_AnyPublication)
 
 #: JSON of a message to a client.
 encode_json = _json_encoder.encode
 #: MessagePack of an internal message.
 encode_pack = _pack_encoder.encode
-decode_batch = _batch_decoder.decode
-decode_batch_answer = _answer_decoder.decode
-decode_publication = _publication_decoder.decode
-decode_snapshot = _snapshot_decoder.decode
 decode_server_message = _server_decoder.decode
 
 
@@ -424,6 +450,63 @@ def decode_client_message(data: bytes | str) -> ClientMessage:
         return message
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"message: {error}") from None
+
+
+def decode_batch(data: bytes) -> Sequence[BatchItem | UnreadableItem]:
+    """Decode a batch of a replica; an item that this version does not know fails alone."""
+    try:
+        return _batch_decoder.decode(data)
+    except msgspec.ValidationError:
+        return [_decode_item(raw) for raw in _raw_batch_decoder.decode(data)]
+
+
+def _decode_item(raw: msgspec.Raw) -> BatchItem | UnreadableItem:
+    try:
+        item: BatchItem = _item_decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        return UnreadableItem(str(error))
+    return item
+
+
+def decode_batch_answer(data: bytes) -> BatchAnswer:
+    """Decode the answer to a batch; a reply that this version does not know is ``internal``."""
+    try:
+        return _answer_decoder.decode(data)
+    except msgspec.ValidationError:
+        answer = _raw_answer_decoder.decode(data)
+        return BatchAnswer(answer.epoch, [_decode_reply(raw) for raw in answer.replies])
+
+
+def _decode_reply(raw: msgspec.Raw) -> BatchReply:
+    try:
+        reply: BatchReply = _reply_decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        detail = f"the session's actor is of another version; its reply cannot be read: {error}"
+        return FaultReply("internal", detail, False)
+    return reply
+
+
+def decode_publication(data: bytes) -> Publication:
+    """Decode a publication; one that this version does not know tells its epoch and version alone."""
+    try:
+        publication: Publication = _publication_decoder.decode(data)
+    except msgspec.ValidationError:
+        unknown = _any_publication_decoder.decode(data)
+        return BeatPublication(unknown.epoch, unknown.version)
+    return publication
+
+
+def decode_snapshot(data: bytes) -> SnapshotAnswer:
+    """Decode an actor's snapshot.
+
+    Raises:
+        ServerFault: the actor is of another version, whose view this one cannot show.
+    """
+    try:
+        return _snapshot_decoder.decode(data)
+    except msgspec.ValidationError as error:
+        detail = f"the session's actor is of another version; its view cannot be read: {error}"
+        raise ServerFault(detail) from None
 
 
 def mask_of(choices: tuple[int, ...]) -> int:

@@ -174,7 +174,11 @@ class Room:
         view = self.view
         if view is None or _stamp(publication) <= _stamp(view):
             return
-        frame = decode_server_message(publication.frame)
+        try:
+            frame = decode_server_message(publication.frame)
+        except msgspec.ValidationError:  # of another version; its snapshot may be readable
+            self.resync()
+            return
         assert isinstance(frame, DeltaFrame)
         if frame.changes.phase is Phase.SELF_PACED_OPEN:
             # Its questions come with a snapshot; a frame alone would have them asked for too early.

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 import ray
 
@@ -108,6 +109,16 @@ async def test_a_session_is_found_by_its_id_and_while_it_lives_by_its_pin(
     await directory.forget_pin(info.pin)
     with pytest.raises(NotFound):
         await directory.by_pin(info.pin)
+
+
+@pytest.mark.parametrize("entry", [b"of another version", msgspec.msgpack.encode(["too", "short"])])
+async def test_what_another_version_keeps_of_a_pin_is_read_anew(
+    pool, make_session, directory, cache, entry
+):
+    session = await make_session(pool)
+    info = await directory.by_id(session.session_id)
+    await cache.ask(lambda client: client.set(module._pin_key(info.pin), entry))
+    assert await directory.by_pin(info.pin) == info
 
 
 async def test_a_hall_that_joins_at_once_reads_the_row_once(

@@ -149,7 +149,7 @@ async def test_without_redis_the_tables_answer(make_quizzes, stored, primary, ru
             os.kill(running_valkey.pid, signal.SIGCONT)
 
 
-async def test_what_redis_has_and_cannot_be_read_is_dropped(
+async def test_what_redis_has_and_cannot_be_read_is_read_anew(
     make_quizzes, stored, primary, kept, caplog
 ):
     key = f"rayquiz:quiz:{stored}:1"
@@ -157,5 +157,5 @@ async def test_what_redis_has_and_cannot_be_read_is_dropped(
         caplog.clear()
         kept.set(key, rubbish)
         assert (await make_quizzes().read(primary, stored, 1)).title == "Pinned"
-        assert kept.get(key) is None
-        assert f"action=quiz_unreadable key={key}" in caplog.text
+        assert b'"title":"Pinned"' in kept.get(key), "and put right"
+        assert f"action=cache_unreadable key={key}" in caplog.text

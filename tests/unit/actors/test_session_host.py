@@ -30,6 +30,7 @@ from engine.wire import (
     MoveItem,
     ReceiptReply,
     ResultsPublication,
+    UnreadableItem,
     decode_server_message,
 )
 
@@ -216,6 +217,25 @@ async def test_one_item_that_fails_leaves_the_others_alone(open_stage, caplog):
     assert replies[1].code == "internal"
     assert "decide_failed" in caplog.text
     assert isinstance(await open_stage.ask(answer(2)), ReceiptReply)
+
+
+async def test_an_item_of_another_version_leaves_the_others_alone(open_stage, caplog):
+    unreadable = UnreadableItem("Invalid value 99")
+    receipt, fault = await open_stage.host.submit([answer(1), unreadable])
+    assert isinstance(receipt, ReceiptReply)
+    assert (fault.code, fault.retryable) == ("internal", False)
+    assert "Invalid value 99" in fault.detail
+    assert "item_unreadable" in caplog.text
+
+
+async def test_a_hello_that_fails_leaves_the_others_alone(open_stage, monkeypatch, caplog):
+    await open_stage.host.submit([answer(1)])
+    await open_stage.move(Step.CLOSE)
+    monkeypatch.setattr(open_stage.host, "_results", None)
+    fault, joined = await open_stage.host.submit([HelloItem(1), join("Zoë")])
+    assert (fault.code, fault.retryable) == ("internal", False)
+    assert isinstance(joined, JoinedReply)
+    assert "hello_failed" in caplog.text
 
 
 async def test_a_full_outbox_refuses_what_is_new_and_knows_what_is_not(

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from engine import limits, wire
-from engine.errors import CODES, Malformed
+from engine.errors import CODES, Malformed, ServerFault
 from engine.events import AnswerAccepted
 from engine.ids import Epoch, FrameVersion
 from engine.model import Mode, PointsMode, QuestionKind, Quiz, SessionSettings
@@ -208,6 +208,65 @@ def test_publications_come_back_as_they_were():
         assert wire.decode_publication(wire.encode_pack(publication)) == publication
     answer = wire.SnapshotAnswer(START_MS, view, [])
     assert wire.decode_snapshot(wire.encode_pack(answer)) == answer
+
+
+# --- versions that run side by side -----------------------------------------------------------------
+
+
+def pack(*items):
+    return msgspec.msgpack.encode(items)
+
+
+def test_a_newer_replica_s_item_fails_alone():
+    items = wire.decode_batch(
+        pack(
+            [1, 1, 2, 0b10, "", 1_500],
+            [1, 2, 2, 0b10, "", 1_500, "a field that is newer"],
+            [99, "an item that is newer"],
+            [4, "a step that is newer", "lobby", 0, "command-id", 0, 0],
+            [3, 7],
+        )
+    )
+    assert items[:2] == [
+        wire.AnswerItem(1, 2, 0b10, "", 1_500),
+        wire.AnswerItem(2, 2, 0b10, "", 1_500),
+    ]
+    assert [type(item) for item in items[2:4]] == [wire.UnreadableItem] * 2
+    assert "99" in items[2].reason
+    assert items[4] == wire.HelloItem(7)
+
+
+def test_a_newer_actor_s_reply_fails_alone():
+    answer = wire.decode_batch_answer(
+        pack(
+            4, [[2, 1, "Mia", "a field that is newer"], [99, "newer"], [5, "late", "no", False]], 1
+        )
+    )
+    assert answer.epoch == 4
+    assert answer.replies[0] == wire.JoinedReply(1, "Mia")
+    assert (answer.replies[1].code, answer.replies[1].retryable) == ("internal", False)
+    assert answer.replies[2] == wire.FaultReply("late", "no", False)
+
+
+@pytest.mark.parametrize("tag", [99, "a name"])
+def test_a_newer_actor_s_publication_still_says_how_far_the_view_is(tag):
+    beat = wire.BeatPublication(Epoch(3), FrameVersion(8))
+    assert wire.decode_publication(pack(tag, 3, 8, {"what": "is newer"})) == beat
+    assert wire.decode_publication(pack(3, 3, 8, "a field that is newer")) == beat
+
+
+def test_a_newer_actor_s_view_that_cannot_be_shown_is_a_fault_with_a_code():
+    with pytest.raises(ServerFault, match="another version"):
+        wire.decode_snapshot(pack(START_MS, {"phase": "a phase that is newer"}, []))
+
+
+@pytest.mark.parametrize(
+    "decode", [wire.decode_batch, wire.decode_batch_answer, wire.decode_publication]
+)
+@pytest.mark.parametrize("data", [b"", b"\xff", pack(1)[:-1]])
+def test_what_is_no_message_of_any_version_is_refused(decode, data):
+    with pytest.raises(msgspec.MsgspecError):
+        decode(data)
 
 
 def test_a_fault_says_when_to_come_back_only_when_that_helps():

@@ -115,6 +115,24 @@ async def test_what_is_published_while_the_room_opens_is_not_missed(
     assert room.view == actor.view
 
 
+async def test_what_a_newer_actor_publishes_and_nobody_here_knows_is_made_up_by_a_snapshot(
+    enter, actor, subscriber, settle
+):
+    watcher, room = await enter()
+    actor.joined("Zoe")
+    unknown = [99, actor.view.epoch, actor.view.version, "what is newer"]
+    subscriber.publish(msgspec.msgpack.encode(unknown))
+    await settle()
+    assert [type(message) for message in watcher.sent] == [Snapshot]
+    actor.joined("Ada")
+    frame = b'{"type":"delta","changes":{"phase":"newer"}}'
+    newer = FramePublication(actor.view.epoch, actor.view.version, frame)
+    subscriber.publish(encode_pack(newer))
+    await settle()
+    assert [type(message) for message in watcher.sent] == [Snapshot] * 2
+    assert room.view == actor.view
+
+
 async def test_a_lower_epoch_is_ignored_whatever_it_says(enter, actor, make_actor, subscriber):
     woken = make_actor(SessionDriver())
     actor.restart()
