@@ -31,6 +31,12 @@ TIME_LIMIT_MS_MIN: Final = 1_000
 TIME_LIMIT_MS_MAX: Final = 600_000
 #: Body of one quiz in JSON, bytes.
 QUIZ_BYTES_MAX: Final = 4 * 1024 * 1024
+#: Items of a file that an import looks at, and so the lines of its report: ten times what fits a
+#: quiz. OpenTriviaQA's largest file has 2,486.
+IMPORT_ITEMS_MAX: Final = 20_000
+#: Lines of a file, blank ones not counted, that an import looks at: 4 MiB of OpenTriviaQA have half as
+#: many. At 1 to 2 us each they bound the import's CPU time to half a second.
+IMPORT_LINES_MAX: Final = 250_000
 #: Quizzes that one page of a listing holds.
 LISTING_ROWS_MAX: Final = 100
 
@@ -120,6 +126,9 @@ BATCH_RETRY_MS_MAX: Final = 12_000
 MESSAGE_BYTES_MAX: Final = 4_096
 #: Body of a small HTTP request (answers, joins, commands), bytes.
 BODY_BYTES_MAX: Final = 16 * 1024
+#: Bodies of up to ``QUIZ_BYTES_MAX`` that a replica holds at once; further ones get ``overloaded``. They
+#: are parsed one after the other, on a thread.
+LARGE_BODIES_MAX: Final = 8
 #: Characters of an HTTP error's detail; what a client sent may stand in it.
 ERROR_DETAIL_CHARS_MAX: Final = 1_000
 #: One frame to viewers, bytes.
@@ -212,6 +221,7 @@ LINGER_MS: Final = 600_000
 IDLE_MS_MAX: Final = 6 * 3_600_000
 
 assert CHOICES_MIN <= CHOICES_MAX
+assert QUIZ_QUESTIONS_MAX < IMPORT_ITEMS_MAX <= IMPORT_LINES_MAX
 assert PARTICIPANTS_MAX < PARTICIPANT_ID_MAX
 assert JOINS_CREDIT < JOINS_BURST_MAX
 assert 2 * PRESENCE_INTERVAL_MS < PRESENCE_TTL_MS, "one report may be lost"

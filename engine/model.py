@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from enum import StrEnum
 
@@ -197,12 +198,16 @@ def _check_key(question: Question) -> None:
         )
 
 
+#: Unicode's categories Cc and Cs, without line feed and tab.
+_UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
 def _check_text(name: str, text: str, chars_max: int, *, empty: bool = False) -> None:
     if not empty and not text.strip():
         _refuse(f"{name}: it is empty")
     if len(text) > chars_max:
         _refuse(f"{name}: {len(text)} characters; at most {chars_max} are allowed")
-    if any(unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t" for char in text):
+    if _UNSTORABLE.search(text):
         # PostgreSQL stores no NUL, JSON no lone surrogate, and no screen shows the others.
         _refuse(f"{name}: control characters are not allowed")
 

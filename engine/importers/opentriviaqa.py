@@ -26,6 +26,12 @@ _CHOICE = re.compile(r"([A-H])(?:\s+(.*))?")
 _TRUE_FALSE = {"true", "false"}
 #: Stands where a byte is neither UTF-8 nor Windows-1252.
 _LOST = "\N{REPLACEMENT CHARACTER}"
+#: What Python's decoder puts in the place of a byte that is not UTF-8 -> the byte in Windows-1252.
+_ESCAPED_BYTES: Final = {
+    0xDC00 + byte: bytes([byte]).decode("cp1252", errors="replace") for byte in range(0x80, 0x100)
+}
+#: A line from its first character that is no white space on.
+_LINE = re.compile(rb"\S[^\n]*")
 
 
 class _Item(NamedTuple):
@@ -48,22 +54,17 @@ class _Item(NamedTuple):
 
 
 def decode_line(data: bytes) -> str:
-    r"""One line as text: UTF-8 where it is, and Windows-1252 for each byte that is not.
+    r"""One line as text: UTF-8 where it is, and Windows-1252 for each byte that is not. O(n).
 
     The files mix the two by file, by line, and within a line.
 
     >>> decode_line(b"caf\xc3\xa9 \x93quoted\x94")
     'café “quoted”'
     """
-    parts: list[str] = []
-    while True:
-        try:
-            parts.append(data.decode("utf-8"))
-            return "".join(parts)
-        except UnicodeDecodeError as error:
-            parts.append(data[: error.start].decode("utf-8"))
-            parts.append(data[error.start : error.end].decode("cp1252", errors="replace"))
-            data = data[error.end :]
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode(errors="surrogateescape").translate(_ESCAPED_BYTES)
 
 
 def parse(data: bytes, title: str) -> ImportReport:
@@ -71,11 +72,16 @@ def parse(data: bytes, title: str) -> ImportReport:
 
     A repeated choice is kept once, with a warning. The answer is matched with the choices letter by
     letter first, then without regard to case and white space.
+
+    Raises:
+        Malformed: the file has more lines or more items than are looked at.
     """
     questions: list[Question] = []
     skipped: list[Skipped] = []
     warnings: list[Warned] = []
-    for item in _items(data):
+    for number, item in enumerate(_items(data)):
+        if number == limits.IMPORT_ITEMS_MAX:
+            raise Malformed(f"file: more than {number} items; split it into several files")
         try:
             question = check_question(_question(item))
         except Malformed as error:
@@ -93,15 +99,11 @@ def parse(data: bytes, title: str) -> ImportReport:
 
 def _items(data: bytes) -> Iterator[_Item]:
     item: _Item | None = None
-    lines = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    for number, raw in enumerate(lines.split(b"\n"), 1):
-        line = decode_line(raw).strip()
+    for number, line in _lines(data):
         if line.startswith("#Q"):
             if item is not None:
                 yield item
             item = _Item(number, [line[2:].strip()], [], [], [])
-        elif not line:
-            continue
         elif item is None:
             yield _Item(number, [line], [], [], ["it stands before the first #Q"])
         elif line.startswith("^"):
@@ -112,6 +114,20 @@ def _items(data: bytes) -> Iterator[_Item]:
             item.question.append(line)
     if item is not None:
         yield item
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, trimmed, with their numbers from 1."""
+    data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    number, counted = 1, 0
+    for found, match in enumerate(_LINE.finditer(data)):
+        if found == limits.IMPORT_LINES_MAX:
+            raise Malformed(f"file: more than {found} lines; split it into several files")
+        number += data.count(b"\n", counted, match.start())
+        counted = match.start()
+        line = decode_line(match[0]).strip()
+        if line:  # white space that is none in ASCII
+            yield number, line
 
 
 def _add_choice(item: _Item, line: str, number: int) -> None:

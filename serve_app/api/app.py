@@ -18,7 +18,7 @@ from engine.errors import QuizError
 from engine.wire import encode_json
 from serve_app.api import operations, quizzes, sessions
 from serve_app.api.answers import PROBLEM_CONTENT, AnswerEndpoint, answer_openapi
-from serve_app.api.body import BodyLimit
+from serve_app.api.body import BodyLimit, LargeBodies
 from serve_app.api.schemas import Problem
 from serve_app.errors import HTTP_STATUS, problem, problem_headers
 from serve_app.replica import Replica
@@ -63,6 +63,7 @@ def create_api_app() -> FastAPI:
         lifespan=lifespan,
         responses=_REFUSALS,
     )
+    app.state.large_bodies = LargeBodies()
     for router in (operations.router, quizzes.router, sessions.router):
         app.include_router(router)
     app.add_middleware(BodyLimit)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import HTTPException
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import limits
-from engine.errors import Malformed
+from engine.errors import Malformed, Unavailable
 
+_T = TypeVar("_T")
 _LIBRARY = "/quizzes"
 #: Digits of a promised size that are looked at; so many are too large by far.
 _DIGITS_MAX = 20
@@ -86,6 +91,39 @@ def _promised(scope: Scope) -> int:
     return int(promised[:_DIGITS_MAX]) if promised.isdigit() else 0
 
 
+class LargeBodies:
+    """Bounds the memory and the time that large bodies take on one replica.
+
+    As many are held at once as ``LARGE_BODIES_MAX`` says. One at a time is parsed, on a thread, so
+    that the loop goes on answering; the interpreter gives each of the two its turn every 5 ms.
+    """
+
+    def __init__(self) -> None:
+        self._held = 0
+        self._parsing = asyncio.Lock()
+
+    async def parse(self, request: Request, parse: Callable[[bytes], _T]) -> _T:
+        """Read a request's body, and return what ``parse`` makes of it.
+
+        Raises:
+            Unavailable: code ``overloaded``: as many bodies as may be are held already; nothing of
+                this one was read.
+            Malformed: the client went away before the body's end.
+            QuizError: what ``parse`` raises.
+        """
+        if self._held == limits.LARGE_BODIES_MAX:
+            raise Unavailable(
+                f"body: {self._held} large ones are being read; send it again later", "overloaded"
+            )
+        self._held += 1
+        try:
+            data = await read_body(request.receive)
+            async with self._parsing:
+                return await asyncio.to_thread(parse, data)
+        finally:
+            self._held -= 1
+
+
 async def read_body(receive: Receive) -> bytes:
     """Read a request's body, bounded by :class:`BodyLimit`.
 
@@ -93,10 +131,10 @@ async def read_body(receive: Receive) -> bytes:
         Malformed: the client went away before its end; part of a body is no body.
     """
     message = await receive()
-    body: bytes = message.get("body", b"")
+    parts = [message.get("body", b"")]
     while message.get("more_body", False):
         message = await receive()
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
     if message["type"] == "http.disconnect":
         raise Malformed("body: the client went away before its end")
-    return body
+    return b"".join(parts)

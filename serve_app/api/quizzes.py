@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from actors.library import QuizLibrary, QuizRow
 from engine import limits
+from engine.errors import Malformed
 from engine.ids import QuizId
 from engine.importers import FORMATS, import_quiz, to_json
 from engine.model import Quiz
-from serve_app.api.body import read_body
+from engine.wire import encode_json
+from serve_app.api.body import LargeBodies
 from serve_app.api.context import GuardedRoute, Operator, note_change, read, replica_of
-from serve_app.api.schemas import ImportOut, NoteOut, QuizFull, QuizIn, QuizListing, QuizOut
+from serve_app.api.schemas import ImportOut, QuizFull, QuizIn, QuizListing, QuizOut
 
 router = APIRouter(prefix="/quizzes", tags=["quizzes"], route_class=GuardedRoute)
 
 _CHANGES = [Depends(note_change)]
+_T = TypeVar("_T")
+#: The body's schema for OpenAPI: the routes read the body themselves, see ``LargeBodies``.
+_QUIZ_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/QuizIn"}}},
+    }
+}
+_decode = msgspec.json.Decoder(Quiz).decode
 
 
 def _library(request: Request) -> QuizLibrary:
@@ -29,14 +42,29 @@ def _out(row: QuizRow) -> QuizOut:
     return QuizOut(**row._asdict())
 
 
-def _quiz(body: QuizIn) -> Quiz:
-    return msgspec.convert(body.model_dump(), Quiz)
+async def _parse(request: Request, parse: Callable[[bytes], _T]) -> _T:
+    bodies: LargeBodies = request.app.state.large_bodies
+    return await bodies.parse(request, parse)
 
 
-@router.post("", status_code=201, summary="Create a quiz", dependencies=_CHANGES)
-async def create_quiz(body: QuizIn, request: Request, _: Operator) -> QuizOut:
+def _quiz(data: bytes) -> Quiz:
+    try:
+        return _decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"body: {error}") from None
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a quiz",
+    dependencies=_CHANGES,
+    openapi_extra=_QUIZ_BODY,
+)
+async def create_quiz(request: Request, _: Operator) -> QuizOut:
     """Refused with ``invalid_quiz`` when a question cannot be used; the detail names it."""
-    return _out(await _library(request).create(_quiz(body)))
+    quiz = await _parse(request, _quiz)
+    return _out(await _library(request).create(quiz))
 
 
 @router.get("", summary="List quizzes, newest first")
@@ -58,6 +86,8 @@ async def list_quizzes(
     status_code=201,
     summary="Import a quiz from a file",
     dependencies=_CHANGES,
+    response_class=Response,
+    responses={201: {"model": ImportOut, "description": "The quiz, and what was left out of it"}},
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -72,30 +102,37 @@ async def import_file(
         str, Query(description=f"one of {', '.join(FORMATS)}", max_length=40)
     ],
     title: Annotated[str, Query(max_length=limits.TITLE_CHARS_MAX)] = "",
-) -> ImportOut:
+) -> Response:
     """Every item that cannot be a question is reported with its line; the others are kept."""
-    data = await read_body(request.receive)
-    report = import_quiz(data, format, title)
+    report = await _parse(request, lambda data: import_quiz(data, format, title))
     row = await _library(request).create(report.quiz)
-    return ImportOut(
-        **row._asdict(),
-        skipped=[NoteOut(**note._asdict()) for note in report.skipped],
-        warnings=[NoteOut(**note._asdict()) for note in report.warnings],
-    )
+    skipped, warnings = ([note._asdict() for note in notes] for notes in report[1:])
+    body = encode_json({**row._asdict(), "skipped": skipped, "warnings": warnings})
+    return Response(body, 201, media_type="application/json")
 
 
-@router.get("/{quiz_id}", summary="Read a quiz")
+@router.get(
+    "/{quiz_id}",
+    summary="Read a quiz",
+    response_class=Response,
+    responses={200: {"model": QuizFull, "description": "The quiz"}},
+)
 async def get_quiz(
     quiz_id: str,
     request: Request,
     _: Operator,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-) -> QuizFull:
+) -> Response:
     """With its key: operators only. Without ``version``, the newest."""
     row, quiz = await read(
         request, lambda database: QuizLibrary(database).get(QuizId(quiz_id), version)
     )
-    return QuizFull(**row._asdict(), quiz=QuizIn(**msgspec.to_builtins(quiz)))
+    return Response(await asyncio.to_thread(_full, row, quiz), media_type="application/json")
+
+
+def _full(row: QuizRow, quiz: Quiz) -> str:
+    full = QuizFull(**row._asdict(), quiz=QuizIn(**msgspec.to_builtins(quiz)))
+    return full.model_dump_json()
 
 
 @router.get(
@@ -108,13 +145,15 @@ async def export_quiz(quiz_id: str, request: Request, _: Operator) -> Response:
     """The newest version in the project's own format, which ``import`` reads back."""
     row, quiz = await read(request, lambda database: QuizLibrary(database).get(QuizId(quiz_id)))
     headers = {"content-disposition": f'attachment; filename="quiz-{row.quiz_id}.json"'}
-    return Response(to_json(quiz), media_type="application/json", headers=headers)
+    body = await asyncio.to_thread(to_json, quiz)
+    return Response(body, media_type="application/json", headers=headers)
 
 
-@router.put("/{quiz_id}", summary="Change a quiz", dependencies=_CHANGES)
-async def update_quiz(quiz_id: str, body: QuizIn, request: Request, _: Operator) -> QuizOut:
+@router.put("/{quiz_id}", summary="Change a quiz", dependencies=_CHANGES, openapi_extra=_QUIZ_BODY)
+async def update_quiz(quiz_id: str, request: Request, _: Operator) -> QuizOut:
     """Makes a new version; sessions that are being played keep theirs."""
-    return _out(await _library(request).update(QuizId(quiz_id), _quiz(body)))
+    quiz = await _parse(request, _quiz)
+    return _out(await _library(request).update(QuizId(quiz_id), quiz))
 
 
 @router.delete("/{quiz_id}", status_code=204, summary="Delete a quiz", dependencies=_CHANGES)

@@ -129,9 +129,9 @@ async def test_a_listing_out_of_bounds(client, params):
 @pytest.mark.parametrize(
     ("changes", "code", "names"),
     [
-        ({"title": ""}, "malformed", "title"),
+        ({"title": ""}, "invalid_quiz", "title"),
         ({"title": " "}, "invalid_quiz", "title"),
-        ({"questions": []}, "malformed", "questions"),
+        ({"questions": []}, "invalid_quiz", "questions"),
         ({"color": "red"}, "malformed", "color"),
         ({"questions": [{**QUIZ["questions"][0], "correct": [7]}]}, "invalid_quiz", "question 1"),
         ({"questions": [{**QUIZ["questions"][0], "text": "\0"}]}, "invalid_quiz", "question 1"),
@@ -143,20 +143,14 @@ async def test_a_quiz_that_cannot_be_used(client, changes, code, names):
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b"", 422),
-        (b"{", 422),
-        (b"null", 422),
-        (b"[]", 422),
-        (b'"x"', 422),
-        (b'{"title":"\\ud800"}', 422),
-        (b"\xff", 400),  # FastAPI cannot even read it
-    ],
+    "body", [b"", b"{", b"null", b"[]", b'"x"', b'{"title":"\\ud800"}', b"\xff", b"[" * 10_000]
 )
-async def test_a_body_that_is_no_quiz(client, body, status):
+async def test_a_body_that_is_no_quiz(client, body):
     headers = {"content-type": "application/json"}
-    refused(await client.post("/quizzes", content=body, headers=headers), status, "malformed")
+    problem = refused(
+        await client.post("/quizzes", content=body, headers=headers), 422, "malformed"
+    )
+    assert problem["detail"].startswith("body: ")
 
 
 @pytest.mark.parametrize("quiz_id", [NOBODY, "x", "%00", "a%20b"])

@@ -39,6 +39,29 @@ def test_bytes_of_no_meaning_give_a_coded_error(format_name, data):
     assert caught.value.code in ("malformed", "quiz_empty")
 
 
+@pytest.mark.parametrize(
+    ("format_name", "data", "names"),
+    [
+        ("opentriviaqa", b"#Q\n" * (limits.IMPORT_ITEMS_MAX + 1), "20000 items"),
+        ("opentriviaqa", b"stray\n" * (limits.IMPORT_ITEMS_MAX + 1), "20000 items"),
+        ("opentriviaqa", b"#Q x\n^ a\n" + b"A a\n" * limits.IMPORT_LINES_MAX, "250000 lines"),
+        ("rayquiz", b'{"questions":[' + b"0," * limits.IMPORT_ITEMS_MAX + b"0]}", "<= 20000"),
+    ],
+)
+def test_a_file_of_more_than_is_looked_at(format_name, data, names):
+    with pytest.raises(Malformed, match=names) as caught:
+        import_quiz(data, format_name, "t")
+    assert caught.value.code == "malformed"
+
+
+def test_as_many_items_as_are_looked_at_are_all_reported():
+    skipped = import_quiz(
+        GOOD + b"#Q\n" * (limits.IMPORT_ITEMS_MAX - 1), "opentriviaqa", "t"
+    ).skipped
+    assert len(skipped) == limits.IMPORT_ITEMS_MAX - 1
+    assert skipped[-1].line == limits.IMPORT_ITEMS_MAX + 3
+
+
 def test_both_formats_give_a_quiz():
     assert import_quiz(GOOD, "opentriviaqa", "t").quiz.questions
     assert import_quiz(to_json(make_quiz()), "rayquiz", "").quiz == make_quiz()

@@ -1,5 +1,6 @@
 """Untidy files: what can be a question is one, what cannot is reported with its line."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,30 @@ def test_encodings_are_told_apart_line_by_line_and_within_a_line(untidy):
 )
 def test_decode_line(data, text):
     assert decode_line(data) == text
+
+
+def cpu_s(data):
+    """The least CPU time of three decodings."""
+    times = []
+    for _ in range(3):
+        begun = time.process_time()
+        decode_line(data)
+        times.append(time.process_time() - begun)
+    return min(times)
+
+
+@pytest.mark.parametrize("line", [b"\xff", b"\xe2\x82", "é".encode() + b"\xe9"])
+def test_four_times_the_line_takes_four_times_the_work(line):
+    """Sixteen times, it was: minutes for one line of 4 MiB."""
+    assert cpu_s(line * 200_000) < 9 * cpu_s(line * 50_000)
+
+
+def test_lines_that_look_blank_keep_their_numbers():
+    report = import_quiz(
+        b"\n  \t\n\xc2\xa0\n#Q A?\n\n^ b\n A b\nB c\n  #Q B?\n", "opentriviaqa", "t"
+    )
+    assert report.quiz.questions[0].choices == ("b", "c")
+    assert [(s.line, s.item) for s in report.skipped] == [(9, "B?")]
 
 
 def test_what_cannot_be_a_question_is_reported_with_its_line_and_skipped(broken):

@@ -1,10 +1,13 @@
 """No body is read further than it may be long, whatever its header says."""
 
+import asyncio
+import threading
+
 import pytest
 
 from engine import limits
-from engine.errors import Malformed
-from serve_app.api.body import BodyLimit, read_body
+from engine.errors import Malformed, Unavailable
+from serve_app.api.body import BodyLimit, LargeBodies, read_body
 
 JOIN = "/pins/123456/participants"
 ANSWER = "/sessions/00000000-0000-4000-8000-000000000001/answers"
@@ -92,6 +95,70 @@ async def test_the_longest_body_is_read(app, replica):
 async def test_part_of_a_body_is_no_body(chunks):
     with pytest.raises(Malformed, match="went away"):
         await read_body(Sent(*chunks, ends=False))
+
+
+class SentTo:
+    """A request of which only the body is looked at."""
+
+    def __init__(self, receive):
+        self.receive = receive
+
+
+async def test_a_large_body_is_parsed_beside_the_loop_and_one_at_a_time(settle):
+    bodies = LargeBodies()
+    started, go = threading.Event(), threading.Event()
+    begun = []
+
+    def parse(data):
+        begun.append(data)
+        started.set()
+        assert go.wait(60)
+        return threading.current_thread()
+
+    tasks = [
+        asyncio.ensure_future(bodies.parse(SentTo(Sent(name)), parse)) for name in (b"a", b"b")
+    ]
+    assert await asyncio.to_thread(started.wait, 60)
+    await settle()  # the loop turns while it is parsed
+    assert begun == [b"a"]
+    go.set()
+    threads = await asyncio.gather(*tasks)
+    assert begun == [b"a", b"b"]
+    assert threading.main_thread() not in threads
+
+
+async def test_so_many_large_bodies_are_held_and_of_further_ones_nothing_is_read(settle):
+    bodies = LargeBodies()
+    never = asyncio.Event()
+
+    async def stalled():
+        await never.wait()
+
+    tasks = [
+        asyncio.ensure_future(bodies.parse(SentTo(stalled), bytes))
+        for _ in range(limits.LARGE_BODIES_MAX)
+    ]
+    await settle()
+    sent = Sent(b"x")
+    with pytest.raises(Unavailable) as caught:
+        await bodies.parse(SentTo(sent), bytes)
+    assert (caught.value.code, caught.value.retryable, sent.asked) == ("overloaded", True, 0)
+    tasks[0].cancel()
+    await settle()
+    assert await bodies.parse(SentTo(sent), bytes) == b"x"
+    for task in tasks:
+        task.cancel()
+
+
+async def test_what_cannot_be_parsed_gives_its_place_back():
+    bodies = LargeBodies()
+
+    def parse(_data):
+        raise Malformed("nonsense")
+
+    for _ in range(limits.LARGE_BODIES_MAX + 1):
+        with pytest.raises(Malformed, match="nonsense"):
+            await bodies.parse(SentTo(Sent(b"x")), parse)
 
 
 async def test_other_protocols_pass():
