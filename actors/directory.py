@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -17,10 +19,11 @@ from actors.postgres import AWAY, Database
 from actors.shards import Shards
 from actors.sql import queries
 from actors.supervisor import supervisor
-from actors.tasks import SharedWork
+from actors.tasks import PacedWork, SharedWork
 from engine import limits
 from engine.errors import Conflict, NotFound, Unavailable
 from engine.ids import Pin, SessionId
+from engine.pins import read_pin
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +70,40 @@ class Directory:
         self._namespace = namespace
         self._cache = cache
         self._handles: dict[SessionId, ActorHandle[Any]] = {}
+        #: The PINs of live sessions, and when they were read.
+        self._pins: set[str] = set()
+        self._pins_at = -math.inf
+        self._reading_pins = PacedWork[None, None](limits.LIVE_PINS_INTERVAL_MS)
         self._finding = SharedWork[SessionId, ActorHandle[Any]]()
 
-    async def by_pin(self, pin: Pin) -> SessionInfo:
+    async def has_pin(self, pin: Pin) -> bool:
+        """Whether a live session has a PIN.
+
+        The PINs of all live sessions are few, so a process knows them: one that is not among them costs
+        neither Redis nor a statement of its own, however many of them are asked for, but waits until
+        they have been read again. A session that was opened before the question is found.
+
+        Raises:
+            Unavailable: the database is away, and Redis does not know the PIN.
+        """
+        age_ms = (time.monotonic() - self._pins_at) * 1000
+        if pin in self._pins and age_ms < limits.LIVE_PINS_TTL_MS:
+            return True
+        try:
+            await self._reading_pins.do(None, self._read_pins)
+        except Unavailable:
+            if await self._cache.ask(lambda client: client.exists(_pin_key(pin))):
+                return True
+            raise
+        return pin in self._pins
+
+    async def _read_pins(self) -> None:
+        began = time.monotonic()
+        rows = await self._rows(self.shards.catalogue, "live_pins")
+        self._pins = {row["pin"] for row in rows}
+        self._pins_at = began
+
+    async def by_pin(self, typed: str) -> SessionInfo:
         """The live session of a PIN, as it was ``SESSION_INFO_TTL_MS`` ago at most.
 
         Its actor knows better: it is looked up anew by :meth:`handle`, which refuses what is over.
@@ -79,13 +113,18 @@ class Directory:
             NotFound: there is none.
             Unavailable: the database is away, and Redis does not know it.
         """
-        missing = f"pin: no live session has {pin[: 2 * limits.PIN_DIGITS]}"
-        if not (len(pin) == limits.PIN_DIGITS and pin.isdecimal() and pin.isascii()):
+        missing = f"pin: no live session has {typed[: limits.PIN_TYPED_CHARS_MAX]}"
+        pin = read_pin(typed)
+        if pin is None or not await self.has_pin(pin):
             raise NotFound(missing)
 
         async def fill() -> bytes:
             catalogue = self.shards.catalogue
-            return _encoder.encode(await self._info(catalogue, "session_by_pin", pin, missing))
+            try:
+                return _encoder.encode(await self._info(catalogue, "session_by_pin", pin, missing))
+            except NotFound:
+                self._pins.discard(pin)  # it has ended since they were read
+                raise
 
         key = _pin_key(pin)
         return await self._cache.read_through(
@@ -105,11 +144,15 @@ class Directory:
         missing = f"session: {session_id} does not exist"
         return await self._info(self.shards.of(session_id), "session_by_id", session_id, missing)
 
-    async def _info(self, database: Database, query: str, key: str, missing: str) -> SessionInfo:
+    async def _rows(self, database: Database, query: str, *args: str) -> list[asyncpg.Record]:
         try:
-            rows = await database.fetch(queries[query], key)
+            return await database.fetch(queries[query], *args)
         except AWAY as error:
             raise Unavailable(f"the database is away: {error!r}") from error
+
+    async def _info(self, database: Database, query: str, key: str, missing: str) -> SessionInfo:
+        try:
+            rows = await self._rows(database, query, key)
         except asyncpg.DataError:
             raise NotFound(missing) from None
         if not rows:

@@ -125,6 +125,10 @@ SELECT s.session_id, s.pin, q.title, s.settings::jsonb ->> 'mode' AS mode, s.act
 FROM sessions AS s JOIN quizzes AS q USING (quiz_id)
 WHERE s.pin = $1 AND s.ended_at IS NULL;
 
+-- name: live_pins
+-- The PINs of all live sessions; sessions_live_pin has them.
+SELECT pin FROM sessions WHERE ended_at IS NULL;
+
 -- name: session_by_id
 SELECT s.session_id, s.pin, q.title, s.settings::jsonb ->> 'mode' AS mode, s.actor_name,
        s.finished_at, s.ended_at

@@ -16,6 +16,7 @@ from engine import limits
 from engine.errors import NotFound, QuizError, TooMany, Unavailable
 from engine.ids import Pin, QuizId, SessionId
 from engine.model import SessionSettings, check_settings
+from engine.pins import PinStyle, new_pin
 
 #: PINs tried before giving up; with a thousandth of them in use, ten all taken is 1 in 10^30.
 _PIN_TRIES = 10
@@ -33,9 +34,12 @@ class _ShardAway(Exception):
 
 
 async def open_session(
-    directory: Directory, quiz_id: QuizId, settings: SessionSettings
+    directory: Directory,
+    quiz_id: QuizId,
+    settings: SessionSettings,
+    style: PinStyle = PinStyle.DIGITS6,
 ) -> OpenedSession:
-    """Create a session of a quiz's newest version and give it an actor.
+    """Create a session of a quiz's newest version, with a PIN of a style, and give it an actor.
 
     Of several primaries the one with the fewest live sessions takes it, if it is there.
 
@@ -63,7 +67,7 @@ async def open_session(
         away: Exception | None = None
         for shard in sorted(free, key=live.__getitem__):
             try:
-                return await _open_on(shard, directory, quizzes[0], body)
+                return await _open_on(shard, directory, quizzes[0], body, style)
             except _ShardAway as error:
                 away = error
     except AWAY as error:
@@ -74,7 +78,7 @@ async def open_session(
 
 
 async def _open_on(
-    shard: int, directory: Directory, quiz: asyncpg.Record, settings: str
+    shard: int, directory: Directory, quiz: asyncpg.Record, settings: str, style: PinStyle
 ) -> OpenedSession:
     """Open a session on a primary.
 
@@ -85,7 +89,7 @@ async def _open_on(
     catalogue = directory.shards.catalogue
     for _ in range(_PIN_TRIES):
         session_id = new_session_id(shard)
-        pin = Pin(f"{secrets.randbelow(10**limits.PIN_DIGITS):0{limits.PIN_DIGITS}}")
+        pin = new_pin(style, secrets.randbelow)
         row = (session_id, quiz["quiz_id"], pin, settings, partition_of(session_id), shard)
         if shard and not await _create_on_shard(directory, row, quiz):
             continue

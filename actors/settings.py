@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engine import limits
+from engine.pins import PinStyle
 
 _Replicas = Annotated[int, Field(ge=1, le=100)]
 
@@ -55,6 +56,10 @@ class Settings(BaseSettings):
         default="",
         description="addresses and networks (CIDR) of proxies in front of HAProxy, and of HAProxy on"
         " other nodes, with commas between; their X-Forwarded-For tells where people come from",
+    )
+    pin_style: PinStyle = Field(
+        default=PinStyle.DIGITS6,
+        description="PINs of new sessions: digits6, digits8, or letters; longer ones are harder to guess",
     )
     ray_namespace: str = "rayquiz"
     warm_pool_size: Annotated[int, Field(ge=0, le=100)] = 1

@@ -6,7 +6,7 @@ from typing import NewType
 QuizId = NewType("QuizId", str)
 #: One live playing of a quiz; canonical UUID text.
 SessionId = NewType("SessionId", str)
-#: What people type to find a session: ``PIN_DIGITS`` decimal digits, unique among live sessions.
+#: What people type to find a session, as ``engine.pins`` reads it; unique among live sessions.
 Pin = NewType("Pin", str)
 #: A participant within one session: 1, 2, 3 … in the order in which they joined.
 ParticipantId = NewType("ParticipantId", int)

@@ -42,8 +42,14 @@ LISTING_ROWS_MAX: Final = 100
 
 # --- a session --------------------------------------------------------------------------------
 
-#: Decimal digits of a PIN: a million of them, far above the live sessions of one deployment.
+#: Digits of a PIN: a million of them, far above the live sessions of one deployment.
 PIN_DIGITS: Final = 6
+#: Digits of a PIN where somebody might guess: a hundred million of them.
+PIN_LONG_DIGITS: Final = 8
+#: Letters of a PIN, of twenty that are used: 64 million of them.
+PIN_LETTERS: Final = 6
+#: Characters that are looked at where a PIN is expected; people put spaces and hyphens between.
+PIN_TYPED_CHARS_MAX: Final = 32
 #: Participants of one session. Kahoot's largest plan allows 2,000 in a live game.
 PARTICIPANTS_MAX: Final = 5_000
 #: Participants that a session ever has, the removed included: a lobby that bots have filled is
@@ -148,8 +154,37 @@ SOCKET_PENDING_MAX: Final = 64
 JOINS_PER_S_MAX: Final = 200
 JOINS_BURST_MAX: Final = 2_000
 #: Joins that a replica takes from what all replicas share, at once, and how long it may keep them.
-JOINS_CREDIT: Final = 20
+JOINS_CREDIT_MAX: Final = 64
 JOINS_CREDIT_MS: Final = 500
+#: Joins of one session that are let through from one address: a school of 1,000 people that scan the
+#: code together, and latecomers; and joins of all sessions from one address.
+JOINS_ADDRESS_SESSION_PER_S_MAX: Final = 2
+JOINS_ADDRESS_SESSION_BURST_MAX: Final = 1_200
+JOINS_ADDRESS_PER_S_MAX: Final = 30
+JOINS_ADDRESS_BURST_MAX: Final = 3_000
+#: Look-ups of PINs from one address: each of 3,000 people finds the session, then joins.
+LOOKUPS_ADDRESS_PER_S_MAX: Final = 200
+LOOKUPS_ADDRESS_BURST_MAX: Final = 6_000
+#: Look-ups from one address that find nothing: some typing errors for each class of a school. A guesser
+#: of six-digit PINs among 200 live sessions finds one after 5,000 tries, which takes four hours.
+PIN_MISSES_PER_MIN_MAX: Final = 20
+PIN_MISSES_BURST_MAX: Final = 60
+#: Of those, how many are answered at once; the others wait like what is refused.
+PIN_MISSES_SWIFT: Final = 5
+#: PINs of one address that a replica looks up at the same time.
+PIN_LOOKUPS_WAITING_MAX: Final = 20
+#: PINs of one address that were found, and may be looked up whatever else the address does.
+PINS_FOUND_MAX: Final = 8
+#: Addresses that a replica remembers for any of these.
+ADDRESSES_REMEMBERED_MAX: Final = 10_000
+#: How long a refusal to an address is held back; longer by one second for each so many that wait for
+#: the same address, and for each so many that wait on the replica. Beyond these bounds a refusal is told
+#: at once.
+HELD_MS: Final = 1_000
+HELD_ADDRESS_STEP: Final = 50
+HELD_STEP: Final = 100
+HELD_ADDRESS_MAX: Final = 500
+HELD_MAX: Final = 1_000
 #: Open websockets of one replica; further ones are closed with ``replica_full``.
 CONNECTIONS_PER_REPLICA_MAX: Final = 20_000
 #: Bytes that may wait in one socket's buffer before it counts as slow and gets the newest only.
@@ -172,6 +207,10 @@ CACHE_FILL_MS: Final = 300
 PINNED_QUIZ_TTL_MS: Final = 60 * 60 * 1_000
 #: How long what is known of a PIN may be old.
 SESSION_INFO_TTL_MS: Final = 5_000
+#: How often a replica reads which PINs are live, at most: a PIN that it does not know waits for the
+#: next time. And how long a PIN counts as live without being read again.
+LIVE_PINS_INTERVAL_MS: Final = 200
+LIVE_PINS_TTL_MS: Final = 5_000
 #: How often a replica tells who is connected to it, and after which time nobody believes it.
 PRESENCE_INTERVAL_MS: Final = 3_000
 PRESENCE_TTL_MS: Final = 8_000
@@ -223,7 +262,12 @@ IDLE_MS_MAX: Final = 6 * 3_600_000
 assert CHOICES_MIN <= CHOICES_MAX
 assert QUIZ_QUESTIONS_MAX < IMPORT_ITEMS_MAX <= IMPORT_LINES_MAX
 assert PARTICIPANTS_MAX < PARTICIPANT_ID_MAX
-assert JOINS_CREDIT < JOINS_BURST_MAX
+assert JOINS_CREDIT_MAX < JOINS_BURST_MAX
+assert min(JOINS_ADDRESS_BURST_MAX, JOINS_BURST_MAX) > JOINS_ADDRESS_SESSION_BURST_MAX, (
+    "one address does not use up what others have"
+)
+assert PIN_MISSES_SWIFT < PIN_MISSES_BURST_MAX
+assert PIN_LETTERS < PIN_LONG_DIGITS < PIN_TYPED_CHARS_MAX
 assert 2 * PRESENCE_INTERVAL_MS < PRESENCE_TTL_MS, "one report may be lost"
 assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"
 assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX

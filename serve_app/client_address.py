@@ -19,8 +19,9 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: The key of requests whose peer has no address, as on a Unix socket.
 UNKNOWN: Final = "unknown"
-#: Where HAProxy reaches a replica from. Not all of 127.0.0.0/8: only these two are HAProxy's.
-_HAPROXY: Final = ("127.0.0.1", "::1")
+#: The keys of requests that this machine makes: limits by address do not hold for them, since those who
+#: can make them have the machine. HAProxy reaches a replica from there. Not all of 127.0.0.0/8.
+OWN: Final = frozenset({"127.0.0.1", "::1"})
 #: Bits of an IPv6 address that tell a subscriber; the other half is the subscriber's to choose
 #: (RFC 6177, RFC 4291 section 2.5.1).
 _IPV6_PREFIX: Final = 64
@@ -44,7 +45,7 @@ class ClientAddresses:
     """
 
     def __init__(self, proxies: Iterable[str] = ()) -> None:
-        self._trusted = [ipaddress.ip_network(entry) for entry in (*_HAPROXY, *proxies)]
+        self._trusted = [ipaddress.ip_network(entry) for entry in (*OWN, *proxies)]
         self._read = lru_cache(_REMEMBERED_MAX)(self._read_entry)
 
     def of(self, scope: Mapping[str, Any]) -> str:
@@ -77,7 +78,7 @@ class ClientAddresses:
         if address is None:
             return None, False
         trusted = any(address in network for network in self._trusted)
-        if address.version == 4:  # noqa: PLR2004
+        if address.version == 4 or str(address) in OWN:  # noqa: PLR2004
             return str(address), trusted
         return str(ipaddress.ip_network((address.packed, _IPV6_PREFIX), strict=False)), trusted
 

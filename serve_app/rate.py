@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class Rate(NamedTuple):
@@ -36,32 +40,36 @@ class TokenBucket:
         self._tokens -= 1
         return True
 
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing was taken lately: the bucket is like a new one."""
-        idle_s = self._clock_s() - self._filled_at
-        return self._tokens + idle_s * self._rate.per_s >= self._rate.burst
+
+class Recent(OrderedDict[_K, _V]):
+    """A dictionary that keeps the keys that were set last, and no more than so many."""
+
+    def __init__(self, keys_max: int) -> None:
+        super().__init__()
+        self._keys_max = keys_max
+
+    def __setitem__(self, key: _K, value: _V) -> None:
+        super().__setitem__(key, value)
+        self.move_to_end(key)
+        if len(self) > self._keys_max:
+            self.popitem(last=False)
 
 
 class KeyedBuckets:
-    """A bucket for each key, made when it is asked for; those that are full again are forgotten."""
+    """A bucket for each key, made when it is asked for; of too many, those unused the longest go."""
 
     def __init__(
         self, rate: Rate, keys_max: int, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._rate = rate
-        self._keys_max = keys_max
         self._clock_s = clock_s
-        self._buckets: dict[Hashable, TokenBucket] = {}
+        self._buckets = Recent[Hashable, TokenBucket](keys_max)
 
     def __len__(self) -> int:
         return len(self._buckets)
 
     def take(self, key: Hashable) -> bool:
         """Take a token of a key's bucket, if there is one."""
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            if len(self._buckets) >= self._keys_max:
-                self._buckets = {k: b for k, b in self._buckets.items() if not b.is_full}
-            bucket = self._buckets[key] = TokenBucket(self._rate, self._clock_s)
+        bucket = self._buckets.get(key) or TokenBucket(self._rate, self._clock_s)
+        self._buckets[key] = bucket
         return bucket.take()

@@ -16,6 +16,7 @@ from migrations import check_schemas
 from serve_app.auth import Tokens
 from serve_app.batcher import Gateway
 from serve_app.client_address import ClientAddresses
+from serve_app.pin_guard import PinGuard
 from serve_app.rate import Rate
 from serve_app.shared_rate import SharedRate
 
@@ -42,6 +43,8 @@ class Replica:
         self.gateway = Gateway(self.directory)
         #: Joins by session: a flood of them must not drown the session, nor its neighbours.
         self.joins = SharedRate(self.cache, "joins", _JOIN_RATE, limits.SESSIONS_LIVE_MAX)
+        #: Look-ups of PINs and joins by address.
+        self.pins = PinGuard(self.cache, self.directory)
         self._modes: dict[SessionId, Mode] = {}
 
     @classmethod

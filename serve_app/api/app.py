@@ -19,6 +19,7 @@ from engine.wire import encode_json
 from serve_app.api import operations, quizzes, sessions
 from serve_app.api.answers import PROBLEM_CONTENT, AnswerEndpoint, answer_openapi
 from serve_app.api.body import BodyLimit, LargeBodies
+from serve_app.api.pin_gate import PinGate
 from serve_app.api.schemas import Problem
 from serve_app.errors import HTTP_STATUS, problem, problem_headers
 from serve_app.replica import Replica
@@ -67,6 +68,7 @@ def create_api_app() -> FastAPI:
     for router in (operations.router, quizzes.router, sessions.router):
         app.include_router(router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(PinGate)  # in front of it
     app.add_exception_handler(QuizError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_body)
     app.add_exception_handler(HTTPException, _refuse_http)

@@ -13,7 +13,7 @@ from actors.results import ResultRow, ResultsReader, SessionResults
 from actors.sessions import open_session
 from engine import limits
 from engine.errors import QuizError, Unavailable
-from engine.ids import OpeningNo, ParticipantId, Pin, QuizId, SessionId
+from engine.ids import OpeningNo, ParticipantId, QuizId, SessionId
 from engine.model import SessionSettings
 from engine.wire import (
     DoneReply,
@@ -72,7 +72,9 @@ async def create_session(body: SessionIn, request: Request, _: Operator) -> Sess
     """The quiz's newest version is pinned; the tokens are for the host and for projectors."""
     replica = replica_of(request)
     settings = msgspec.convert(body.settings.model_dump(), SessionSettings)
-    opened = await open_session(replica.directory, QuizId(body.quiz_id), settings)
+    style = replica.settings.pin_style
+    opened = await open_session(replica.directory, QuizId(body.quiz_id), settings, style)
+    replica.pins.note_found(replica.addresses.of(request.scope), opened.pin)
     return SessionOpened(
         session_id=opened.session_id,
         pin=opened.pin,
@@ -97,8 +99,8 @@ async def list_sessions(
 
 @router.get("/pins/{pin}", tags=["play"], summary="Find a live session by its PIN")
 async def find_pin(pin: str, request: Request) -> PinInfo:
-    """Anybody may ask; a PIN is no secret."""
-    info = await replica_of(request).directory.by_pin(Pin(pin))
+    """Anybody may ask, with spaces or hyphens between; who asks for many that are not there must wait."""
+    info = await replica_of(request).directory.by_pin(pin)
     return PinInfo(
         session_id=info.session_id, title=info.title, mode=info.mode, finished=info.finished
     )
@@ -108,7 +110,7 @@ async def find_pin(pin: str, request: Request) -> PinInfo:
 async def join(pin: str, body: JoinIn, request: Request) -> Joined:
     """The same ``join_key`` is the same participant: sending it again changes nothing."""
     replica = replica_of(request)
-    info = await replica.directory.by_pin(Pin(pin))
+    info = await replica.directory.by_pin(pin)
     if not await replica.joins.take(info.session_id):
         raise TooOften(f"joins: at most {limits.JOINS_PER_S_MAX} a second are allowed in a session")
     reply = await replica.gateway.ask(info.session_id, JoinItem(body.join_key, body.nickname))
@@ -127,7 +129,7 @@ async def join(pin: str, body: JoinIn, request: Request) -> Joined:
 async def watch(pin: str, request: Request) -> ViewerOut:
     """A token for the scoreboard: it sees what the projector shows."""
     replica = replica_of(request)
-    info = await replica.directory.by_pin(Pin(pin))
+    info = await replica.directory.by_pin(pin)
     token = replica.tokens.of_session(Role.VIEWER, info.session_id, info.pin)
     return ViewerOut(session_id=info.session_id, token=token)
 

@@ -1,7 +1,9 @@
 """Sessions in a real PostgreSQL, their actors in a Ray that is none: who is found, and who is given."""
 
 import asyncio
+from collections import Counter
 
+import asyncpg
 import msgspec
 import pytest
 import ray
@@ -17,6 +19,7 @@ from actors.shards import Shards
 from engine import limits
 from engine.errors import Conflict, Malformed, NotFound, ServerFault, TooMany, Unavailable
 from engine.model import SessionSettings
+from engine.pins import PinStyle, group_pin
 from engine.testing.driver import SELF_PACED
 from engine.testing.factories import make_quiz
 
@@ -151,6 +154,89 @@ async def test_a_pin_that_was_another_sessions_a_moment_ago_leads_to_the_new_one
     second = await open_session(directory, row.quiz_id, SessionSettings())
     assert second.pin == first.pin
     assert (await directory.by_pin(second.pin)).session_id == second.session_id
+
+
+@pytest.fixture
+def asked(cache, pool, monkeypatch):
+    """The statements and the commands that look-ups come to."""
+    asked = Counter()
+    ask, fetch = cache.ask, asyncpg.Pool.fetch
+
+    async def counted_ask(work):
+        asked["commands"] += 1
+        return await ask(work)
+
+    async def counted_fetch(self, query, *args, **options):
+        asked["statements"] += 1
+        return await fetch(self, query, *args, **options)
+
+    monkeypatch.setattr(cache, "ask", counted_ask)
+    monkeypatch.setattr(asyncpg.Pool, "fetch", counted_fetch)
+    return asked
+
+
+async def test_any_number_of_pins_that_are_not_there_costs_a_few_statements_and_no_command(
+    make_session, pool, directory, asked
+):
+    info = await directory.by_id((await make_session(pool)).session_id)
+    asked.clear()
+    guesses = [f"{n:06}" for n in range(2_000) if f"{n:06}" != info.pin]
+    got = await asyncio.gather(*map(directory.by_pin, guesses), return_exceptions=True)
+    assert {type(error) for error in got} == {NotFound}
+    assert asked == {"statements": 1}
+    for guess in guesses[:3]:
+        with pytest.raises(NotFound):
+            await directory.by_pin(guess)
+    assert asked == {"statements": 4}
+
+
+async def test_a_pin_is_found_as_soon_as_its_session_is_open(pool, directory, quiz_id):
+    other = Directory(directory.shards, "a-namespace", directory._cache)  # of another replica
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            await other.by_pin("000000")  # it has just read which PINs are live
+        opened = await open_session(directory, quiz_id, SessionSettings())
+        for look in (directory, other):
+            assert (await look.by_pin(opened.pin)).session_id == opened.session_id
+
+
+async def test_a_pin_of_any_style_is_found_as_people_type_it(pool, directory, quiz_id):
+    for style in PinStyle:
+        opened = await open_session(directory, quiz_id, SessionSettings(), style)
+        typed = f" {group_pin(opened.pin).lower().replace(' ', '-')} "
+        assert (await directory.by_pin(typed)).session_id == opened.session_id
+        assert (await directory.by_pin(typed)).pin == opened.pin
+
+
+async def test_a_session_that_has_ended_is_looked_for_once_and_then_no_more(
+    pool, make_session, directory, asked
+):
+    info = await directory.by_id((await make_session(pool)).session_id)
+    await directory.by_pin(info.pin)
+    await end(pool, info.session_id)
+    await directory.forget_pin(info.pin)
+    with pytest.raises(NotFound):
+        await directory.by_pin(info.pin)
+    asked.clear()
+    with pytest.raises(NotFound):
+        await directory.by_pin(info.pin)
+    assert asked == {"statements": 1}
+
+
+async def test_while_the_database_is_away_what_redis_knows_is_found(
+    make_session, pool, directory, monkeypatch
+):
+    info = await directory.by_id((await make_session(pool)).session_id)
+    await directory.by_pin(info.pin)
+
+    async def away(*_):
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(asyncpg.Pool, "fetch", away)
+    fresh = Directory(directory.shards, "a-namespace", directory._cache)
+    assert await fresh.by_pin(info.pin) == info
+    with pytest.raises(Unavailable):
+        await fresh.by_pin("000000" if info.pin != "000000" else "111111")
 
 
 @pytest.mark.parametrize("key", [NOBODY, "", "no uuid", "nul\0inside"])

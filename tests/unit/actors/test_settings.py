@@ -4,6 +4,7 @@ import pytest
 
 from actors.settings import Settings, SettingsError
 from engine import limits
+from engine.pins import PinStyle
 
 SETTINGS = Settings(
     database_url="postgresql://postgres@/rayquiz?host=/tmp/x",
@@ -77,4 +78,13 @@ def test_a_trusted_proxy_is_an_address_or_a_network(environment):
     with pytest.raises(
         SettingsError, match=r"RAYQUIZ_TRUSTED_PROXIES: .*10\.0\.0\.1/8 has host bits"
     ):
+        Settings.from_env()
+
+
+def test_a_style_of_pins_is_one_of_three(environment):
+    environment.setenv("RAYQUIZ_PIN_STYLE", "letters")
+    assert Settings.from_env().pin_style is PinStyle.LETTERS
+    assert Settings.from_env().to_env()["RAYQUIZ_PIN_STYLE"] == "letters"
+    environment.setenv("RAYQUIZ_PIN_STYLE", "words")
+    with pytest.raises(SettingsError, match=r"RAYQUIZ_PIN_STYLE: .*'letters'"):
         Settings.from_env()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from actors import tasks as module
-from actors.tasks import SharedWork, cancel
+from actors.tasks import PacedWork, SharedWork, cancel
 
 
 async def test_what_misses_a_cancellation_is_told_again(monkeypatch):
@@ -99,3 +99,56 @@ async def test_what_has_ended_is_not_given_to_those_who_come_before_anybody_is_t
     await asyncio.sleep(0)
     assert await shared.do("a", work) == "first"
     assert await comes == "second"
+
+
+# --- paced work -------------------------------------------------------------------------------------
+
+
+class Clock:
+    """What is read: the number of the read, so that a test sees which one began after it had asked."""
+
+    def __init__(self):
+        self.begun, self.gate = [], asyncio.Event()
+
+    async def __call__(self):
+        self.begun.append(asyncio.get_running_loop().time())
+        number = len(self.begun)
+        await self.gate.wait()
+        return number
+
+
+async def test_who_asks_gets_what_was_read_after_asking_however_many_ask():
+    paced, read = PacedWork(interval_ms=20), Clock()
+    first = asyncio.ensure_future(paced.do("a", read))
+    await asyncio.sleep(0.001)
+    assert len(read.begun) == 1, "a lone one begins at once"
+    others = [asyncio.ensure_future(paced.do("a", read)) for _ in range(100)]
+    elsewhere = Clock()
+    elsewhere.gate.set()
+    assert await paced.do("b", elsewhere) == 1, "another key waits for nobody"
+    read.gate.set()
+    assert await first == 1
+    assert await asyncio.gather(*others) == [2] * 100
+    assert read.begun[1] - read.begun[0] >= 0.02
+    for _ in range(3):
+        await asyncio.gather(*(paced.do("a", read) for _ in range(10)))
+    assert len(read.begun) == 5
+    assert read.begun[4] - read.begun[0] >= 4 * 0.02
+
+
+async def test_a_read_that_fails_is_told_to_those_who_shared_it_and_to_no_other():
+    paced = PacedWork(interval_ms=1)
+    with pytest.raises(ValueError, match="no"):
+        await paced.do("a", _fail)
+    begins = Clock()
+    begins.gate.set()
+    leaves = asyncio.ensure_future(paced.do("a", begins))
+    await asyncio.sleep(0)
+    leaves.cancel()
+    assert await paced.do("a", begins) in (1, 2)
+    await asyncio.sleep(0.01)
+    assert paced._turns == {}, "what nobody asks for is forgotten"
+
+
+async def _fail():
+    raise ValueError("no")

@@ -27,6 +27,8 @@ def key(peer, *forwarded, proxies=()):
         (HAPROXY, "192.0.2.7:5123", "192.0.2.7"),
         (HAPROXY, " 192.0.2.7 ", "192.0.2.7"),
         (HAPROXY, "127.0.0.2", "127.0.0.2"),
+        (HAPROXY, "::1", "::1"),
+        (HAPROXY, "::2", "::/64"),
     ],
 )
 def test_what_haproxy_appended_is_the_client(peer, said, expected):

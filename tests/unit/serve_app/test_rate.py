@@ -37,26 +37,17 @@ def test_a_trickle_is_never_refused(clock):
         clock.now_s += 0.125
 
 
-def test_full_again(clock):
-    bucket = TokenBucket(Rate(per_s=8, burst=5), clock)
-    assert bucket.is_full
-    bucket.take()
-    assert not bucket.is_full
-    clock.now_s += 0.125
-    assert bucket.is_full
-
-
 def test_keys_have_buckets_of_their_own(clock):
     buckets = KeyedBuckets(Rate(per_s=1, burst=2), keys_max=10, clock_s=clock)
     assert [buckets.take("a") for _ in range(3)] == [True, True, False]
     assert buckets.take("b")
 
 
-def test_only_buckets_that_are_full_again_are_forgotten(clock):
-    buckets = KeyedBuckets(Rate(per_s=1, burst=2), keys_max=3, clock_s=clock)
-    assert [buckets.take("busy") for _ in range(2)] == [True, True]
-    assert all(buckets.take(key) for key in ("idle", "idle too"))
-    clock.now_s += 1
-    assert buckets.take("new")
-    assert len(buckets) == 2, "those that only sat there went, busy stayed"
-    assert [buckets.take("busy") for _ in range(2)] == [True, False]
+def test_of_too_many_keys_those_unused_the_longest_are_forgotten(clock):
+    buckets = KeyedBuckets(Rate(per_s=1, burst=1), keys_max=3, clock_s=clock)
+    assert all(buckets.take(key) for key in ("a", "b", "c"))
+    assert not buckets.take("a"), "and is used again"
+    assert buckets.take("d")
+    assert len(buckets) == 3
+    assert not buckets.take("a")
+    assert buckets.take("b"), "it was forgotten"

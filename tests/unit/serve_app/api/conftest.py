@@ -1,5 +1,7 @@
 """The API over a replica whose database and actors are not there."""
 
+import asyncio
+
 import httpx
 import pytest
 from starlette.routing import Route
@@ -9,9 +11,12 @@ from actors.directory import SessionInfo
 from engine.errors import NotFound
 from engine.ids import Pin, SessionId
 from engine.model import Mode
+from engine.pins import read_pin
 from serve_app.api.answers import AnswerEndpoint
 from serve_app.api.app import create_api_app
 from serve_app.auth import Tokens
+from serve_app.client_address import ClientAddresses
+from serve_app.pin_guard import PinGuard
 from serve_app.rate import Rate
 from serve_app.shared_rate import SharedRate
 
@@ -25,6 +30,8 @@ class FakeReplica:
     Attributes:
         reply: what a submitted item is told, or what submitting it raises.
         items: what was submitted.
+        live: the PINs of live sessions.
+        looked_up: the PINs that were asked of the directory.
     """
 
     def __init__(self):
@@ -32,13 +39,22 @@ class FakeReplica:
         self.cache = Cache("unix:///nowhere")
         self.joins = SharedRate(self.cache, "joins", Rate(per_s=0.001, burst=3), keys_max=10)
         self.directory = self.gateway = self
+        self.addresses = ClientAddresses()  # httpx comes from 127.0.0.1, as HAProxy does
+        self.pins = PinGuard(self.cache, self)
+        self.live = {PIN}
         self.mode = Mode.LIVE
         self.reply = None
         self.items = []
+        self.looked_up = []
 
-    async def by_pin(self, pin):
-        if pin != PIN:
-            raise NotFound(f"pin: no live session has {pin}")
+    async def has_pin(self, pin):
+        self.looked_up.append(pin)
+        await asyncio.sleep(0)
+        return pin in self.live
+
+    async def by_pin(self, typed):
+        if read_pin(typed) not in self.live:
+            raise NotFound(f"pin: no live session has {typed}")
         return SessionInfo(SESSION, PIN, "A quiz", self.mode.value, None, False, False)
 
     async def ask(self, session_id, item):

@@ -1,5 +1,8 @@
 """Joining: the same key is the same participant, and a flood is slowed down."""
 
+import pytest
+
+from engine import limits
 from engine.wire import FaultReply, JoinedReply, JoinItem
 from serve_app.auth import Role
 
@@ -32,3 +35,42 @@ async def test_a_flood_of_joins_is_told_to_come_back(client, replica, refused):
     assert refused(response, 429, "too_many")["retryable"] is True
     assert int(response.headers["retry-after"]) >= 1
     assert len(replica.items) == 3
+
+
+# --- PINs ------------------------------------------------------------------------------------------
+
+
+def comes_from(address):
+    return {"x-forwarded-for": address}
+
+
+ROUTES = [("GET", ""), ("POST", "/participants"), ("POST", "/viewers")]
+
+
+@pytest.mark.parametrize(("method", "rest"), ROUTES)
+async def test_a_guesser_is_refused_on_every_route(
+    client, replica, refused, monkeypatch, method, rest
+):
+    monkeypatch.setattr(limits, "HELD_MS", 1)
+    headers = comes_from("192.0.2.1")
+    while len(replica.looked_up) < limits.PIN_MISSES_BURST_MAX:
+        pin = f"9{len(replica.looked_up):05}"
+        refused(
+            await client.request(method, f"/pins/{pin}{rest}", headers=headers), 404, "not_found"
+        )
+    for pin in ("000000", "123456", "123%20456", "nonsense"):
+        response = await client.request(method, f"/pins/{pin}{rest}", headers=headers)
+        assert refused(response, 429, "too_many")["retryable"] is True
+        assert int(response.headers["retry-after"]) >= 1
+    assert len(replica.looked_up) == limits.PIN_MISSES_BURST_MAX
+    headers = comes_from("192.0.2.1, 192.0.2.2")
+    response = await client.request(method, f"/pins/123-456{rest}", headers=headers)
+    assert response.status_code in (200, 201, 422), (
+        "nobody else is refused, nor is the PIN's place in the path"
+    )
+
+
+async def test_a_pin_that_was_never_one_is_not_looked_up(client, replica, refused):
+    for pin in ("12345", "abcdef", "x" * 5_000, "%00", "%F0%9F%8E%B2"):
+        refused(await client.get(f"/pins/{pin}", headers=comes_from("192.0.2.1")), 404, "not_found")
+    assert replica.looked_up == []
