@@ -110,7 +110,7 @@ class Tables:
                 batches.append(message)
         for query, columns in (
             ("store_answers", _columns(batches, "answers")),
-            ("store_joins", _columns(batches, "joins")),
+            ("store_joins", _columns(batches, "join_rows")),
             ("store_events", _columns(batches, "events")),
             ("store_superseded", columns_of(late)),
         ):
@@ -129,7 +129,7 @@ class Tables:
 
 
 #: The kinds of rows in a batch, with how many of their columns are the key behind the session.
-_KEY_COLUMNS = {"answers": 2, "joins": 1, "events": 1}
+_KEY_COLUMNS = {"answers": 2, "join_rows": 1, "events": 1}
 
 
 def _columns(batches: Sequence[BatchMessage], kind: str) -> list[list[Any]]:

@@ -22,8 +22,10 @@ LOG_VERSION: Final = 1
 #: opening_no, participant_id, question_index, choice_mask, text, elapsed_ms, correct, points, seq,
 #: at_ms: the columns of ``answers`` behind its session and epoch.
 AnswerRow = tuple[int, int, int, int, str, int, bool, int, int, int]
-#: participant_id, join_key, nickname, seq, at_ms: likewise of ``participants``.
-JoinRow = tuple[int, str, str, int, int]
+#: participant_id, join_key, nickname, seq, at_ms, device: likewise of ``participants``.
+JoinRow = tuple[int, str, str, int, int, str]
+#: The same without the device, as it travels: writers of the version before know no more.
+_ShortJoinRow = tuple[int, str, str, int, int]
 #: seq, event as JSON: likewise of ``session_events``.
 EventRow = tuple[int, str]
 
@@ -40,8 +42,16 @@ class BatchMessage(_LogMessage, frozen=True, tag=1):
     """Rows that were decided together, each once, in the order of their keys."""
 
     answers: list[AnswerRow]
-    joins: list[JoinRow]
+    joins: list[_ShortJoinRow]
     events: list[EventRow]
+    #: One for each join; none at all from actors of the version before.
+    devices: list[str] = []
+
+    @property
+    def join_rows(self) -> list[JoinRow]:
+        """The joins with their devices."""
+        devices = self.devices or [""] * len(self.joins)
+        return [(*row, device) for row, device in zip(self.joins, devices, strict=True)]
 
     @property
     def rows_count(self) -> int:
@@ -82,7 +92,9 @@ def decode_log_message(data: bytes) -> LogMessage:
 def batch_of(session_id: SessionId, epoch: Epoch, records: Sequence[Record]) -> BatchMessage:
     """The message of some records."""
     answers, joins, events = rows_of(records)
-    return BatchMessage(LOG_VERSION, session_id, epoch, answers, joins, events)
+    devices = [row[5] for row in joins]
+    short = [row[:5] for row in joins]
+    return BatchMessage(LOG_VERSION, session_id, epoch, answers, short, events, devices)
 
 
 def rows_of(records: Sequence[Record]) -> tuple[list[AnswerRow], list[JoinRow], list[EventRow]]:
@@ -107,7 +119,16 @@ def rows_of(records: Sequence[Record]) -> tuple[list[AnswerRow], list[JoinRow], 
                 )
             )
         elif isinstance(event, Joined):
-            joins.append((event.participant_id, event.join_key, event.nickname, seq, event.at_ms))
+            joins.append(
+                (
+                    event.participant_id,
+                    event.join_key,
+                    event.nickname,
+                    seq,
+                    event.at_ms,
+                    event.device,
+                )
+            )
         else:
             events.append((seq, encode_phase_event(event).decode()))
     # By key alone: of two rows under one key the first must stay the first.

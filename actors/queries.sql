@@ -80,9 +80,11 @@ SELECT EXISTS (SELECT FROM fence) AS fence;
 WITH fence AS MATERIALIZED (
     SELECT epoch FROM sessions WHERE session_id = $1 AND epoch = $2 FOR SHARE
 ), stored AS (
-    INSERT INTO participants (session_id, epoch, participant_id, join_key, nickname, seq, at_ms)
+    INSERT INTO participants (session_id, epoch, participant_id, join_key, nickname, seq, at_ms,
+                              device)
     SELECT $1, fence.epoch, p.*
-    FROM fence, unnest($3::int[], $4::text[], $5::text[], $6::bigint[], $7::bigint[]) AS p
+    FROM fence, unnest($3::int[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
+                       $8::text[]) AS p
     ON CONFLICT DO NOTHING
 )
 SELECT EXISTS (SELECT FROM fence) AS fence;
@@ -102,7 +104,8 @@ SELECT EXISTS (SELECT FROM fence) AS fence;
 SELECT seq, event FROM session_events WHERE session_id = $1 ORDER BY seq;
 
 -- name: stored_joins
-SELECT participant_id, join_key, nickname, seq, at_ms FROM participants WHERE session_id = $1;
+SELECT participant_id, join_key, nickname, seq, at_ms, device
+FROM participants WHERE session_id = $1;
 
 -- name: stored_answers
 SELECT opening_no, participant_id, question_index, choice_mask, text, elapsed_ms, correct, points,
@@ -323,9 +326,10 @@ SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::int[], $4::int[], $5::int[], 
 ON CONFLICT DO NOTHING;
 
 -- name: store_joins
-INSERT INTO participants (session_id, epoch, participant_id, join_key, nickname, seq, at_ms)
+INSERT INTO participants (session_id, epoch, participant_id, join_key, nickname, seq, at_ms,
+                          device)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::int[], $4::text[], $5::text[], $6::bigint[],
-                     $7::bigint[])
+                     $7::bigint[], $8::text[])
 ON CONFLICT DO NOTHING;
 
 -- name: store_events

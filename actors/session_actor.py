@@ -38,6 +38,7 @@ from actors.tasks import cancel
 from engine import limits
 from engine.errors import Fenced, Unavailable
 from engine.recovery import state_digest
+from engine.roster import Person, RosterFilter
 from engine.wire import BatchAnswer, FaultReply, decode_batch, encode_pack
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,24 @@ class SessionActor:
             Unavailable: as above.
         """
         return list((await self._session_here()).people())
+
+    async def roster(
+        self, search: str, only: str, before: int, rows: int
+    ) -> tuple[int, list[Person]]:
+        """A page of everybody who is in; see :func:`engine.roster.roster_page`.
+
+        Raises:
+            Unavailable: as above.
+        """
+        return (await self._session_here()).roster(search, RosterFilter(only), before, rows)
+
+    async def lock(self) -> str:
+        """Whether somebody new may join, as :class:`engine.session.Lock` says it.
+
+        Raises:
+            Unavailable: as above.
+        """
+        return (await self._session_here()).lock.value
 
     # --- life -----------------------------------------------------------------------------------------
 

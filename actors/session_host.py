@@ -20,18 +20,22 @@ from engine import limits
 from engine.commands import Join, Move, SubmitAnswer
 from engine.errors import ClientFault, Fenced, QuizError, Unavailable
 from engine.events import AnswerAccepted, Closed, Event, Joined, Removed
+from engine.flood import FloodWatch
 from engine.ids import Epoch, FrameVersion, ParticipantId
 from engine.model import Mode
 from engine.phases import Phase, Step
+from engine.roster import Person, RosterFilter, roster_page
 from engine.session import (
     Decision,
     Done,
+    Lock,
     Pending,
     SessionState,
     decide,
     decide_answer,
     evolve,
     forgive_absence,
+    lock_for_flood,
     rearm,
 )
 from engine.view import (
@@ -124,6 +128,8 @@ class SessionHost:
         self._deadline: asyncio.TimerHandle | None = None
         self._frame_timer: asyncio.TimerHandle | None = None
         self._view = build_view(state, epoch, FrameVersion(1))
+        self._flood = FloodWatch()
+        self._locking: asyncio.Task[Decision] | None = None
         #: Everybody's result of the opening that was closed last.
         self._results: dict[ParticipantId, Result] = {}
         self._compute_results()
@@ -205,6 +211,19 @@ class SessionHost:
         people = self._state.participants
         ranked = self._state.scoreboard.top(offset + rows)[offset:]
         return [(who, people[who].nickname, points, rank) for who, points, rank in ranked]
+
+    @property
+    def lock(self) -> Lock:
+        """Whether somebody new may join."""
+        return self._state.lock
+
+    def roster(
+        self, search: str, only: RosterFilter, before: int, rows: int
+    ) -> tuple[int, list[Person]]:
+        """A page of everybody who is in; see :func:`engine.roster.roster_page`."""
+        return roster_page(
+            self._state, self._flood.unseen, self._clock.now_ms(), search, only, before, rows
+        )
 
     def people(self) -> list[tuple[ParticipantId, str]]:
         """Everybody who is in, in the order in which they joined.
@@ -289,7 +308,9 @@ class SessionHost:
         state, pending = self._state, self._pending
         try:
             if isinstance(item, JoinItem):
-                return decide(state, Join(item.join_key, item.nickname), arrived_ms, pending)
+                return decide(
+                    state, Join(item.join_key, item.nickname, item.device), arrived_ms, pending
+                )
             answer = SubmitAnswer(
                 item.participant_id,
                 item.opening_no,
@@ -366,6 +387,7 @@ class SessionHost:
             return FaultReply(
                 "removed", "the host removed this participant from the session", False
             )
+        self._flood.seen(participant_id)
         opening = state.current
         answer = opening.answers.get(participant_id) if opening is not None else None
         next_opening = 0
@@ -394,6 +416,7 @@ class SessionHost:
             item.command_id,
             item.extra_ms,
             item.participant_id,
+            item.participants,
         )
         if item.step is Step.DUE or not item.command_id:
             return FaultReply("malformed", "move: a host's has a command_id and is not due", False)
@@ -437,10 +460,13 @@ class SessionHost:
             evolve(state, event)
             if isinstance(event, AnswerAccepted | Joined):
                 pending.discard(event)
+                if isinstance(event, Joined):
+                    self._flood.joined(event.participant_id, event.at_ms)
             else:
                 moved = True
                 if isinstance(event, Removed):
                     removed.append(event.participant_id)
+                    self._flood.seen(event.participant_id)
         if moved:
             self._publish(tuple(removed))
             if any(isinstance(event, Closed) for event in events):
@@ -490,12 +516,24 @@ class SessionHost:
         while True:
             await asyncio.sleep(limits.BEAT_INTERVAL_MS / 1000)
             self._publisher.publish(BeatPublication(self._epoch, self._view.version))
+            self._lock_when_flooded()
             idle_ms = self._clock.now_ms() - self._touched_ms
             if idle_ms > limits.IDLE_MS_MAX and not self._state.phase.is_over:
                 log.info(
                     "action=idle_cancel session=%s idle_ms=%d", self._state.session_id, idle_ms
                 )
                 await self._exclusively(self._cancel_idle)
+
+    def _lock_when_flooded(self) -> None:
+        """Let nobody new in while a flood of joins is seen, unless the host has undone that before."""
+        state, now_ms = self._state, self._clock.now_ms()
+        if not self._flood.is_flood(now_ms) or not lock_for_flood(state, now_ms):
+            return
+        if self._locking is None or self._locking.done():
+            log.warning("action=flood_lock session=%s", state.session_id)
+            self._locking = self._spawn(
+                self._exclusively(lambda now: Decision(lock_for_flood(state, now)))
+            )
 
     def _cancel_idle(self, now_ms: int) -> Decision:
         state = self._state

@@ -154,7 +154,13 @@ async def note_place(connection: LoneConnection, claimed: Claim, place: Place) -
 async def _joins(connection: LoneConnection, session_id: SessionId) -> tuple[list[Joined], int]:
     rows = await connection.fetch(queries["stored_joins"], session_id)
     joins = [
-        Joined(ParticipantId(r["participant_id"]), r["join_key"], r["nickname"], r["at_ms"])
+        Joined(
+            ParticipantId(r["participant_id"]),
+            r["join_key"],
+            r["nickname"],
+            r["at_ms"],
+            r["device"],
+        )
         for r in rows
     ]
     return joins, max((r["seq"] for r in rows), default=0)

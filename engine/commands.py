@@ -24,10 +24,15 @@ class SubmitAnswer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Join(msgspec.Struct, frozen=True):
-    """Somebody wants to take part. The same ``join_key`` is the same participant, always."""
+    """Somebody wants to take part. The same ``join_key`` is the same participant, always.
+
+    ``device`` is a fingerprint of the browser's own id within this session, empty where there is
+    none; whom the host removes does not come back from the same device.
+    """
 
     join_key: str
     nickname: str
+    device: str = ""
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -35,7 +40,7 @@ class Move(msgspec.Struct, frozen=True):
 
     ``phase`` and ``opening_no`` say what the sender was looking at; a session that has moved on
     refuses. A repeated ``command_id`` gets the first answer again. ``extra_ms`` belongs to EXTEND,
-    ``participant_id`` to REMOVE.
+    ``participant_id``, or several ``participants``, to REMOVE.
     """
 
     step: Step
@@ -44,6 +49,7 @@ class Move(msgspec.Struct, frozen=True):
     command_id: str = ""
     extra_ms: int = 0
     participant_id: ParticipantId = ParticipantId(0)
+    participants: tuple[ParticipantId, ...] = ()
 
 
 Command = SubmitAnswer | Join | Move

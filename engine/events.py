@@ -33,6 +33,8 @@ class Joined(msgspec.Struct, frozen=True):
     join_key: str
     nickname: str
     at_ms: int
+    #: See :class:`engine.commands.Join`.
+    device: str = ""
 
 
 class _PhaseEvent(msgspec.Struct, frozen=True, tag_field="type", kw_only=True, omit_defaults=True):
@@ -92,6 +94,16 @@ class Removed(_PhaseEvent, frozen=True, tag="removed"):
     participant_id: ParticipantId
 
 
+class Locked(_PhaseEvent, frozen=True, tag="locked"):
+    """Nobody new may join, until it is unlocked. ``flood``: the session did so by itself."""
+
+    flood: bool = False
+
+
+class Unlocked(_PhaseEvent, frozen=True, tag="unlocked"):
+    """The host lets people join again. After a lock of the session's own, for good."""
+
+
 PhaseEvent = (
     Previewed
     | Opened
@@ -102,6 +114,8 @@ PhaseEvent = (
     | Finished
     | Cancelled
     | Removed
+    | Locked
+    | Unlocked
 )
 Event = AnswerAccepted | Joined | PhaseEvent
 

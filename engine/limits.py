@@ -55,6 +55,15 @@ PARTICIPANTS_MAX: Final = 5_000
 #: Participants that a session ever has, the removed included: a lobby that bots have filled is
 #: emptied and fills with people, but its memory does not grow for ever.
 PARTICIPANT_ID_MAX: Final = 20_000
+#: Participants that one message removes; "all that match" takes several messages.
+REMOVED_AT_ONCE_MAX: Final = 500
+#: The session locks itself when, of those who joined within the window, more than so many and more
+#: than half never connected although they had this long. A page connects as soon as it has joined,
+#: so a hall that scans the code together is no flood however large it is; a program that only joins
+#: is one.
+FLOOD_WINDOW_MS: Final = 60_000
+FLOOD_GRACE_MS: Final = 8_000
+FLOOD_UNSEEN_MAX: Final = 50
 #: Characters in a nickname; fits a phone's line and a podium.
 NICKNAME_CHARS_MAX: Final = 24
 #: Characters in a join key or a command id (a UUID is 36).
@@ -193,6 +202,20 @@ SOCKET_BUFFER_BYTES_MAX: Final = 256 * 1024
 SLOW_MS_MAX: Final = 15_000
 #: Proxies one behind the other that are believed: no request is read further back than this.
 PROXIES_MAX: Final = 8
+#: How long a browser keeps the id by which a removal holds for it; longer than a session lives.
+DEVICE_COOKIE_S: Final = 24 * 3_600
+#: How long a replica believes whether a session is locked, and how long a join page waits for that.
+DOOR_TTL_MS: Final = 1_000
+DOOR_ANSWER_MS_MAX: Final = 500
+#: People in one page of a host's roster, and pages that the hosts of one session may read within a
+#: second, and at once: all of a full session.
+ROSTER_PAGE_ROWS_MAX: Final = 100
+ROSTER_READS_PER_S_MAX: Final = 10
+ROSTER_READS_BURST_MAX: Final = 60
+#: Characters of a search in a roster; a nickname has no more, but what is typed may.
+ROSTER_SEARCH_CHARS_MAX: Final = 64
+#: Who joined within this is "new" in the host's roster.
+ROSTER_RECENT_MS: Final = 60_000
 #: Life of a token.
 TOKEN_LIFE_S: Final = 12 * 3_600
 
@@ -268,6 +291,12 @@ assert min(JOINS_ADDRESS_BURST_MAX, JOINS_BURST_MAX) > JOINS_ADDRESS_SESSION_BUR
 )
 assert PIN_MISSES_SWIFT < PIN_MISSES_BURST_MAX
 assert PIN_LETTERS < PIN_LONG_DIGITS < PIN_TYPED_CHARS_MAX
+assert FLOOD_GRACE_MS < FLOOD_WINDOW_MS
+assert TOKEN_LIFE_S < DEVICE_COOKIE_S
+assert ROSTER_PAGE_ROWS_MAX * ROSTER_READS_BURST_MAX > PARTICIPANTS_MAX, "all pages at once"
+assert REMOVED_AT_ONCE_MAX * (len(str(PARTICIPANT_ID_MAX)) + 1) + 512 < MESSAGE_BYTES_MAX, (
+    "the largest removal is one message"
+)
 assert 2 * PRESENCE_INTERVAL_MS < PRESENCE_TTL_MS, "one report may be lost"
 assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"
 assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX

@@ -38,8 +38,11 @@ class Step(StrEnum):
     CANCEL = "cancel"
     #: A deadline has passed, or everybody has answered; never sent by a client.
     DUE = "due"
-    #: Not a move: the host removes a participant, whatever the phase.
+    #: Not moves, and possible in every phase: the host removes participants; the host lets nobody
+    #: new in, or everybody again.
     REMOVE = "remove"
+    LOCK = "lock"
+    UNLOCK = "unlock"
 
 
 #: phase -> step -> the phases it may lead to. Two targets: START and NEXT leave the preview out
@@ -84,7 +87,7 @@ TRANSITIONS: Final[dict[Phase, dict[Step, tuple[Phase, ...]]]] = {
 def phase_diagram() -> str:
     """:data:`TRANSITIONS` as a Mermaid state diagram, one line for each pair of phases.
 
-    REMOVE is left out: it is possible in every phase and leads nowhere.
+    REMOVE, LOCK and UNLOCK are left out: they are possible in every phase and lead nowhere.
     """
     lines = ["stateDiagram-v2", f"    [*] --> {Phase.LOBBY}"]
     for phase, steps in TRANSITIONS.items():

@@ -82,11 +82,16 @@ def snapshot(state: SessionState) -> dict[str, Any]:
                 person.streak,
                 person.correct_count,
                 person.removed,
+                person.device,
+                person.joined_ms,
             )
             for _, person in sorted(state.participants.items())
         ],
         "by_join_key": sorted(state.by_join_key.items()),
         "nicknames": sorted(state.nicknames.items()),
+        "banned_devices": sorted(state.banned_devices),
+        "lock": state.lock.value,
+        "flood_lock_off": state.flood_lock_off,
         "openings": [
             (
                 opening.opening_no,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
+from enum import StrEnum
 from typing import NamedTuple, cast
 
 import msgspec
@@ -27,12 +28,14 @@ from engine.events import (
     Extended,
     Finished,
     Joined,
+    Locked,
     Opened,
     PhaseEvent,
     Previewed,
     Removed,
     ScoreboardShown,
     SelfPacedOpened,
+    Unlocked,
 )
 from engine.ids import OpeningNo, ParticipantId, QuestionIndex, SessionId
 from engine.model import Mode, Question, QuestionKind, Quiz, SessionSettings
@@ -55,6 +58,19 @@ class Participant(msgspec.Struct):
     gained: int = 0
     rank_before: int = 0
     removed: bool = False
+    #: See :class:`engine.commands.Join`.
+    device: str = ""
+    joined_ms: int = 0
+
+
+class Lock(StrEnum):
+    """Whether somebody new may join."""
+
+    OPEN = "open"
+    #: The host has locked the session.
+    HOST = "host"
+    #: The session has locked itself, because a flood of joins was seen.
+    FLOOD = "flood"
 
 
 class Opening(msgspec.Struct):
@@ -84,9 +100,12 @@ class SessionState:
     """Everything that a session knows. Owned by one caller; :func:`evolve` updates it in place."""
 
     __slots__ = (
+        "banned_devices",
         "by_join_key",
         "commands_done",
         "current_no",
+        "flood_lock_off",
+        "lock",
         "next_participant_id",
         "nicknames",
         "openings",
@@ -110,6 +129,11 @@ class SessionState:
         self.nicknames: dict[str, ParticipantId] = {}
         #: Whom the host has removed. Their answers are kept, and count nowhere.
         self.removed: set[ParticipantId] = set()
+        #: Devices of the removed.
+        self.banned_devices: set[str] = set()
+        self.lock = Lock.OPEN
+        #: The host has undone a lock of the session's own; another one would be in the way.
+        self.flood_lock_off = False
         self.next_participant_id = ParticipantId(1)
         self.openings: dict[OpeningNo, Opening] = {}
         #: The opening that is previewed, open or closed last; 0 in the lobby and in self-paced play.
@@ -354,10 +378,7 @@ def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pendi
     waiting = pending.joins.get(command.join_key)
     if waiting is not None:
         return Decision(repeats=waiting)
-    if state.phase.is_over:
-        raise Conflict(f"the session is {state.phase}", "session_over")
-    if state.phase is not Phase.LOBBY and not state.settings.late_join:
-        raise Conflict(f"the session is in phase {state.phase} and takes nobody after the lobby")
+    _check_door(state, command)
     nickname = clean_nickname(command.nickname)
     folded = fold_nickname(nickname)
     if folded in state.nicknames or folded in pending.nicknames:
@@ -372,7 +393,22 @@ def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pendi
             f"participants: at most {limits.PARTICIPANT_ID_MAX} may join, the removed included",
             "session_full",
         )
-    return Decision((Joined(ParticipantId(participant_id), command.join_key, nickname, now_ms),))
+    joined = Joined(
+        ParticipantId(participant_id), command.join_key, nickname, now_ms, command.device
+    )
+    return Decision((joined,))
+
+
+def _check_door(state: SessionState, command: Join) -> None:
+    """Refuse somebody new whom the session does not let in now, whatever the name."""
+    if state.phase.is_over:
+        raise Conflict(f"the session is {state.phase}", "session_over")
+    if command.device and command.device in state.banned_devices:
+        raise Unauthorized("the host removed a participant who joined from this device", "removed")
+    if state.lock is not Lock.OPEN:
+        raise Conflict("the session is locked: nobody new may join", "locked")
+    if state.phase is not Phase.LOBBY and not state.settings.late_join:
+        raise Conflict(f"the session is in phase {state.phase} and takes nobody after the lobby")
 
 
 def _decide_move(state: SessionState, command: Move, now_ms: int) -> Decision:
@@ -382,6 +418,8 @@ def _decide_move(state: SessionState, command: Move, now_ms: int) -> Decision:
         return Decision(repeats=done)
     if command.step is Step.REMOVE:
         return _decide_remove(state, command, now_ms)
+    if command.step in (Step.LOCK, Step.UNLOCK):
+        return _decide_lock(state, command, now_ms)
     if (command.phase, command.opening_no) != (state.phase, state.current_no):
         raise Conflict(
             f"the command was meant for phase {command.phase}, opening {command.opening_no}; "
@@ -396,16 +434,44 @@ def _decide_move(state: SessionState, command: Move, now_ms: int) -> Decision:
 
 
 def _decide_remove(state: SessionState, command: Move, now_ms: int) -> Decision:
-    participant = state.participants.get(command.participant_id)
-    if participant is None or participant.removed:
-        raise NotFound(f"participant: {command.participant_id} is not in this session")
+    """Remove those who are in; of several, some may have been removed already.
+
+    One event for each, stored together: so every version of every reader understands them.
+    """
+    wanted = command.participants or (command.participant_id,)
+    if command.participants and command.participant_id:
+        raise Malformed("move: give `participant` or `participants`, not both")
+    if len(wanted) > limits.REMOVED_AT_ONCE_MAX:
+        raise Malformed(
+            f"participants: {len(wanted)} of them; "
+            f"at most {limits.REMOVED_AT_ONCE_MAX} are allowed at once"
+        )
+    present = [who for who in dict.fromkeys(wanted) if who in state.scoreboard]
+    if not present:
+        raise NotFound(f"participant: {wanted[0]} is not in this session")
     return Decision(
-        (
-            Removed(
-                participant_id=command.participant_id, at_ms=now_ms, command_id=command.command_id
-            ),
+        tuple(
+            Removed(participant_id=who, at_ms=now_ms, command_id=command.command_id)
+            for who in present
         )
     )
+
+
+def _decide_lock(state: SessionState, command: Move, now_ms: int) -> Decision:
+    if state.phase.is_over:
+        raise Conflict(f"the session is {state.phase}", "session_over")
+    kind = Locked if command.step is Step.LOCK else Unlocked
+    return Decision((kind(at_ms=now_ms, command_id=command.command_id),))
+
+
+def lock_for_flood(state: SessionState, now_ms: int) -> tuple[Event, ...]:
+    """What follows when a flood of joins is seen: nobody new comes in until the host says so.
+
+    Nothing when the session is locked or over, or when the host has undone such a lock before.
+    """
+    if state.phase.is_over or state.lock is not Lock.OPEN or state.flood_lock_off:
+        return ()
+    return (Locked(at_ms=now_ms, flood=True),)
 
 
 def _start(state: SessionState, command: Move, now_ms: int) -> tuple[Event, ...]:
@@ -584,7 +650,11 @@ def _evolve_joined(state: SessionState, event: Joined) -> None:
     if event.participant_id in state.participants:
         return
     state.participants[event.participant_id] = Participant(
-        event.participant_id, event.nickname, event.join_key
+        event.participant_id,
+        event.nickname,
+        event.join_key,
+        device=event.device,
+        joined_ms=event.at_ms,
     )
     state.by_join_key[event.join_key] = event.participant_id
     state.nicknames[fold_nickname(event.nickname)] = event.participant_id
@@ -665,11 +735,25 @@ def _evolve_removed(state: SessionState, event: Removed) -> None:
     participant = state.participants[event.participant_id]
     participant.removed = True
     state.removed.add(event.participant_id)
+    if participant.device:
+        state.banned_devices.add(participant.device)
     folded = fold_nickname(participant.nickname)
     # Recovery folds every join first: the name may belong to somebody who took it afterwards.
     if state.nicknames.get(folded) == participant.participant_id:
         del state.nicknames[folded]
     state.scoreboard.remove(event.participant_id)
+
+
+def _evolve_locked(state: SessionState, event: Locked) -> None:
+    state.lock = Lock.FLOOD if event.flood else Lock.HOST
+    if not event.flood:
+        state.flood_lock_off = False
+
+
+def _evolve_unlocked(state: SessionState, _event: Unlocked) -> None:
+    if state.lock is Lock.FLOOD:
+        state.flood_lock_off = True
+    state.lock = Lock.OPEN
 
 
 _EVOLVE = cast(
@@ -684,6 +768,8 @@ _EVOLVE = cast(
         Finished: _evolve_finished,
         Cancelled: _evolve_cancelled,
         Removed: _evolve_removed,
+        Locked: _evolve_locked,
+        Unlocked: _evolve_unlocked,
     },
 )
 
@@ -691,6 +777,7 @@ __all__ = [
     "ClientFault",
     "Decision",
     "Done",
+    "Lock",
     "Opening",
     "Participant",
     "Pending",
@@ -701,5 +788,6 @@ __all__ = [
     "evolve",
     "fold_nickname",
     "forgive_absence",
+    "lock_for_flood",
     "rearm",
 ]

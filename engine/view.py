@@ -17,7 +17,7 @@ from engine import limits
 from engine.ids import Epoch, FrameVersion, OpeningNo, ParticipantId, QuestionIndex, SessionId
 from engine.model import Mode, PointsMode, Question, QuestionKind
 from engine.phases import Phase
-from engine.session import Opening, SessionState
+from engine.session import Lock, Opening, SessionState
 
 
 class RosterRow(msgspec.Struct, frozen=True):
@@ -90,6 +90,8 @@ class View(msgspec.Struct, frozen=True):
     reveal: Reveal | None
     #: The first rows; empty in the lobby and while a question is previewed or open.
     scoreboard: tuple[ScoreRow, ...]
+    #: Actors of the version before do not tell it.
+    lock: Lock = Lock.OPEN
 
 
 class ViewChanges(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,6 +105,7 @@ class ViewChanges(msgspec.Struct, frozen=True, omit_defaults=True):
     answers_count: int | UnsetType = UNSET
     reveal: Reveal | UnsetType | None = UNSET
     scoreboard: tuple[ScoreRow, ...] | UnsetType = UNSET
+    lock: Lock | UnsetType = UNSET
 
 
 _CHANGING = ViewChanges.__struct_fields__
@@ -153,6 +156,7 @@ def build_view(state: SessionState, epoch: Epoch, version: FrameVersion) -> View
         answers_count=state.answers_count(opening) if opening is not None else 0,
         reveal=_reveal(state, opening) if opening is not None and opening.closed else None,
         scoreboard=() if hides_scores else score_rows(state, limits.SCOREBOARD_ROWS_MAX),
+        lock=state.lock,
     )
 
 

@@ -81,10 +81,12 @@ class Ask(FromClient, frozen=True, tag="ask"):
 
 
 class HostMove(FromClient, frozen=True, tag="move"):
-    """The host moves the session: start, next, close, extend, finish, cancel, remove.
+    """The host moves the session: start, next, close, extend, finish, cancel; or looks after who is in.
 
     ``phase`` and ``opening`` name what the host was looking at; a session that has moved on answers
-    ``stale_command``. ``extra_ms`` belongs to extend, ``participant`` to remove. A repeated
+    ``stale_command``. ``extra_ms`` belongs to extend. Remove, lock and unlock are possible in every
+    phase: remove names one ``participant`` or several ``participants``, of whom those are passed
+    over who are out already; after lock nobody new may join (``locked``), until unlock. A repeated
     ``command_id`` moves nothing and gets the same ``done``.
 
     Example: {"type":"move","command_id":"6c0e4b6a-5a0f","step":"next","phase":"scoreboard","opening":2}
@@ -96,6 +98,9 @@ class HostMove(FromClient, frozen=True, tag="move"):
     opening: _Number
     extra_ms: _Number = 0
     participant: _Number = 0
+    participants: Annotated[
+        tuple[_Number, ...], msgspec.Meta(max_length=limits.REMOVED_AT_ONCE_MAX)
+    ] = ()
 
 
 class Ping(FromClient, frozen=True, tag="ping"):
@@ -259,10 +264,11 @@ class AnswerItem(_Item, frozen=True, tag=1):
 
 
 class JoinItem(_Item, frozen=True, tag=2):
-    """See :class:`engine.commands.Join`."""
+    """See :class:`engine.commands.Join`. Replicas of the version before send no device."""
 
     join_key: str
     nickname: str
+    device: str = ""
 
 
 class HelloItem(_Item, frozen=True, tag=3):
@@ -272,7 +278,7 @@ class HelloItem(_Item, frozen=True, tag=3):
 
 
 class MoveItem(_Item, frozen=True, tag=4):
-    """See :class:`engine.commands.Move`."""
+    """See :class:`engine.commands.Move`. Replicas of the version before name one participant only."""
 
     step: Step
     phase: Phase
@@ -280,6 +286,7 @@ class MoveItem(_Item, frozen=True, tag=4):
     command_id: str
     extra_ms: int
     participant_id: ParticipantId
+    participants: tuple[ParticipantId, ...] = ()
 
 
 BatchItem = AnswerItem | JoinItem | HelloItem | MoveItem

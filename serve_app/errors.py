@@ -28,6 +28,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "nickname_invalid": 422,
     "session_full": 409,
     "session_over": 410,
+    "locked": 423,
     "removed": 403,
     "too_many": 429,
     "too_large": 413,

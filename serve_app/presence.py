@@ -12,7 +12,7 @@ from actors.cache import NOW_MS, Cache
 from actors.tasks import cancel
 from engine import limits
 from engine.errors import Unavailable
-from engine.ids import SessionId
+from engine.ids import ParticipantId, SessionId
 from serve_app.hub import Hub
 
 #: Connections that are told in one command.
@@ -29,6 +29,16 @@ return 0
 """
 _COUNT: Final = f"""{NOW_MS}
 return {{redis.call('ZCOUNT', KEYS[1], now_ms, '+inf'), redis.call('ZCOUNT', KEYS[2], now_ms, '+inf')}}
+"""
+
+
+_CONNECTED: Final = f"""{NOW_MS}
+local found = {{}}
+for number = 1, #ARGV do
+    local until_ms = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[number]) or 0)
+    found[number] = until_ms >= now_ms and 1 or 0
+end
+return found
 """
 
 
@@ -54,6 +64,23 @@ async def present_in(cache: Cache, session_id: SessionId) -> Present:
         lambda client: client.eval(_COUNT, 2, *_keys(session_id))
     )
     return Present(*found)
+
+
+async def connected_of(
+    cache: Cache, session_id: SessionId, participants: Sequence[ParticipantId]
+) -> set[ParticipantId] | None:
+    """Who of some participants is connected; None while Redis, which knows, is away."""
+    if not participants:
+        return set()
+    key, _ = _keys(session_id)
+    members = [str(who) for who in participants]
+    try:
+        found: Sequence[int] = await cache.ask(
+            lambda client: client.eval(_CONNECTED, 1, key, *members)
+        )
+    except Unavailable:
+        return None
+    return {who for who, is_there in zip(participants, found, strict=True) if is_there}
 
 
 class Presence:

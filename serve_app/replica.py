@@ -16,13 +16,15 @@ from migrations import check_schemas
 from serve_app.auth import Tokens
 from serve_app.batcher import Gateway
 from serve_app.client_address import ClientAddresses
+from serve_app.doors import Doors
 from serve_app.pin_guard import PinGuard
-from serve_app.rate import Rate
+from serve_app.rate import KeyedBuckets, Rate
 from serve_app.shared_rate import SharedRate
 
 #: Connections of one replica to each primary: look-ups and reads only, never one per answer.
 _POOL_SIZE = 8
 _MODES_REMEMBERED_MAX = 10_000
+_ROSTER_RATE = Rate(limits.ROSTER_READS_PER_S_MAX, limits.ROSTER_READS_BURST_MAX)
 _JOIN_RATE = Rate(limits.JOINS_PER_S_MAX, limits.JOINS_BURST_MAX)
 
 
@@ -45,6 +47,9 @@ class Replica:
         self.joins = SharedRate(self.cache, "joins", _JOIN_RATE, limits.SESSIONS_LIVE_MAX)
         #: Look-ups of PINs and joins by address.
         self.pins = PinGuard(self.cache, self.directory)
+        #: Pages of hosts' rosters by session.
+        self.rosters = KeyedBuckets(_ROSTER_RATE, limits.SESSIONS_LIVE_MAX)
+        self.doors = Doors(self.gateway)
         self._modes: dict[SessionId, Mode] = {}
 
     @classmethod

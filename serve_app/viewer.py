@@ -359,6 +359,7 @@ def move_item(message: HostMove) -> MoveItem:
         message.command_id,
         message.extra_ms,
         ParticipantId(message.participant),
+        tuple(map(ParticipantId, message.participants)),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from engine.commands import Command, Join, Move, SubmitAnswer
 from engine.events import Event, Joined
 from engine.ids import OpeningNo, ParticipantId, SessionId
@@ -52,14 +54,16 @@ class SessionDriver:
         self.events.append(event)
         evolve(self.state, event)
 
-    def join(self, nickname: str, join_key: str = "") -> ParticipantId:
+    def join(self, nickname: str, join_key: str = "", device: str = "") -> ParticipantId:
         """Let somebody in; the key is made of the nickname when none is given."""
-        decision = self.do(Join(join_key or f"key-of-{nickname}", nickname))
+        decision = self.do(Join(join_key or f"key-of-{nickname}", nickname, device))
         fact = decision.events[0] if decision.events else decision.repeats
         assert isinstance(fact, Joined)
         return fact.participant_id
 
-    def move(self, step: Step, *, extra_ms: int = 0, who: int = 0) -> Decision:
+    def move(
+        self, step: Step, *, extra_ms: int = 0, who: int = 0, several: Iterable[int] = ()
+    ) -> Decision:
         """Send the host's command as one who sees the present phase and opening."""
         self._commands += 1
         state = self.state
@@ -71,6 +75,7 @@ class SessionDriver:
                 command_id="" if step is Step.DUE else f"command-{self._commands}",
                 extra_ms=extra_ms,
                 participant_id=ParticipantId(who),
+                participants=tuple(map(ParticipantId, several)),
             )
         )
 

@@ -170,12 +170,13 @@ class SessionListing(BaseModel):
 
 
 class PinInfo(BaseModel):
-    """The live session of a PIN."""
+    """The live session of a PIN. ``locked``: nobody new may join now."""
 
     session_id: str
     title: str
     mode: Mode
     finished: bool
+    locked: bool
 
 
 class PresenceOut(BaseModel):
@@ -238,6 +239,7 @@ class MoveIn(_In):
     opening: _Number
     extra_ms: _Number = 0
     participant: _Number = 0
+    participants: Annotated[list[_Number], Field(max_length=limits.REMOVED_AT_ONCE_MAX)] = []
 
 
 class MoveDone(BaseModel):
@@ -246,6 +248,24 @@ class MoveDone(BaseModel):
     command_id: str
     phase: Phase
     opening: int
+
+
+class PersonOut(BaseModel):
+    """One participant in the host's roster."""
+
+    participant_id: int
+    nickname: str
+    joined_s_ago: int
+    has_connected: bool
+    connected: bool | None
+
+
+class RosterOut(BaseModel):
+    """A page of the roster, newest first; ``matching`` counts all pages, ``next`` is null on the last."""
+
+    matching: int
+    items: list[PersonOut]
+    next: int | None
 
 
 class ScoreOut(BaseModel):

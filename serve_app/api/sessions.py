@@ -51,6 +51,7 @@ from serve_app.api.schemas import (
     ViewerOut,
 )
 from serve_app.auth import Role
+from serve_app.device import device_of
 from serve_app.errors import TooOften
 from serve_app.presence import present_in
 from serve_app.viewer import error_of
@@ -100,20 +101,31 @@ async def list_sessions(
 @router.get("/pins/{pin}", tags=["play"], summary="Find a live session by its PIN")
 async def find_pin(pin: str, request: Request) -> PinInfo:
     """Anybody may ask, with spaces or hyphens between; who asks for many that are not there must wait."""
-    info = await replica_of(request).directory.by_pin(pin)
+    replica = replica_of(request)
+    info = await replica.directory.by_pin(pin)
     return PinInfo(
-        session_id=info.session_id, title=info.title, mode=info.mode, finished=info.finished
+        session_id=info.session_id,
+        title=info.title,
+        mode=info.mode,
+        finished=info.finished,
+        locked=not info.finished and await replica.doors.is_locked(info.session_id),
     )
 
 
 @router.post("/pins/{pin}/participants", status_code=201, tags=["play"], summary="Join a session")
-async def join(pin: str, body: JoinIn, request: Request) -> Joined:
-    """The same ``join_key`` is the same participant: sending it again changes nothing."""
+async def join(pin: str, body: JoinIn, request: Request, response: Response) -> Joined:
+    """The same ``join_key`` is the same participant: sending it again changes nothing.
+
+    A cookie tells the browser from others, so that whom the host removes does not come back by it.
+    """
     replica = replica_of(request)
     info = await replica.directory.by_pin(pin)
     if not await replica.joins.take(info.session_id):
         raise TooOften(f"joins: at most {limits.JOINS_PER_S_MAX} a second are allowed in a session")
-    reply = await replica.gateway.ask(info.session_id, JoinItem(body.join_key, body.nickname))
+    device = device_of(request, response, info.session_id, body.join_key)
+    reply = await replica.gateway.ask(
+        info.session_id, JoinItem(body.join_key, body.nickname, device)
+    )
     if isinstance(reply, FaultReply):
         raise error_of(reply)
     assert isinstance(reply, JoinedReply)
@@ -150,6 +162,7 @@ async def move(session_id: SessionPath, body: MoveIn, request: Request, _: Host)
         body.command_id,
         body.extra_ms,
         ParticipantId(body.participant),
+        tuple(map(ParticipantId, body.participants)),
     )
     reply = await replica_of(request).gateway.ask(session, item)
     if isinstance(reply, FaultReply):

@@ -13,7 +13,7 @@ import secrets
 import statistics
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
@@ -105,9 +105,18 @@ class _Refused(Exception):
     """Somebody did not get in."""
 
 
-async def _get_in(http: aiohttp.ClientSession, url: str, pin: str, name: str) -> tuple[float, int]:
-    """Look the PIN up and join; return the seconds that took, and how often it was refused."""
+class _Place(NamedTuple):
+    """Somebody who got in: how long that took, how often it was refused, and the token."""
+
+    seconds: float
+    refused: int
+    token: str
+
+
+async def _get_in(http: aiohttp.ClientSession, url: str, pin: str, name: str) -> _Place:
+    """Look the PIN up and join."""
     begun, refused = time.monotonic(), 0
+    found: dict[str, Any] = {}
     body = {"nickname": name, "join_key": secrets.token_hex(16)}
     steps: list[tuple[str, str, Any]] = [
         ("GET", f"{url}/api/pins/{pin}", None),
@@ -117,13 +126,21 @@ async def _get_in(http: aiohttp.ClientSession, url: str, pin: str, name: str) ->
         while True:
             async with http.request(method, address, json=content) as reply:
                 if reply.ok:
+                    found = await reply.json()
                     break
                 said = f"{method} {address}: {reply.status} {await reply.text()}"
             if reply.status not in _FOR_LATER or time.monotonic() > begun + _JOIN_S_MAX:
                 raise _Refused(said)
             refused += 1
             await asyncio.sleep(_PAUSE_S)
-    return time.monotonic() - begun, refused
+    return _Place(time.monotonic() - begun, refused, found["token"])
+
+
+async def _connect(http: aiohttp.ClientSession, url: str, token: str) -> None:
+    """Say hello, as a page does once it has joined: who never does is taken for a program."""
+    async with asyncio.timeout(_JOIN_S_MAX), http.ws_connect(f"{url}/ws") as socket:
+        await socket.send_json({"type": "hello", "token": token})
+        await socket.receive()
 
 
 async def _storm(url: str, order: StormIn) -> Storm:
@@ -136,11 +153,14 @@ async def _storm(url: str, order: StormIn) -> Storm:
             joins = [_get_in(http, url, order.pin, name) for name in names]
             outcomes = await asyncio.gather(*joins, return_exceptions=True)
             rates.append(_JOINS_AT_ONCE / (time.monotonic() - begun))
+            places = [place for place in outcomes if isinstance(place, _Place)]
+            hellos = [_connect(http, url, place.token) for place in places]
+            await asyncio.gather(*hellos, return_exceptions=True)  # of joins only is told
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 problems.append(repr(outcome))
             else:
-                slowest_s, refused = max(slowest_s, outcome[0]), refused + outcome[1]
+                slowest_s, refused = max(slowest_s, outcome.seconds), refused + outcome.refused
     joins_made = order.rounds * _JOINS_AT_ONCE - len(problems)
     return Storm(
         joins_made, statistics.median(rates), slowest_s * 1000, refused, problems[:_SHOWN_MAX]

@@ -29,7 +29,7 @@ _ANSWER = (
     "session_id", "epoch", "opening_no", "participant_id", "question_index", "choice_mask", "text",
     "elapsed_ms", "correct", "points", "seq", "at_ms",
 )  # fmt: skip
-_JOIN = ("session_id", "epoch", "participant_id", "join_key", "nickname", "seq", "at_ms")
+_JOIN = ("session_id", "epoch", "participant_id", "join_key", "nickname", "seq", "at_ms", "device")
 _EVENT = ("session_id", "epoch", "seq", "event")
 
 

@@ -70,7 +70,7 @@ async def test_a_take_over_waits_for_the_statement_that_is_under_way_and_finds_w
     async with pool.acquire() as earlier:
         transaction = earlier.transaction()
         await transaction.start()
-        mia = ([1], ["key-of-mia"], ["Mia"], [1], [1_000])
+        mia = ([1], ["key-of-mia"], ["Mia"], [1], [1_000], [""])
         rows = await earlier.fetch(queries["append_joins"], session.session_id, 1, *mia)
         assert rows[0]["fence"]
         later = asyncio.create_task(take_over(connection, session.actor_name))

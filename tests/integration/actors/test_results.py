@@ -62,8 +62,8 @@ async def session_id(pool, played):
     def columns(rows, *names):
         return [*([getattr(e, name) for e, _ in rows] for name in names), [n for _, n in rows]]
 
-    *fields, seqs = columns(joins, "participant_id", "join_key", "nickname", "at_ms")
-    await pool.fetch(queries["append_joins"], session_id, 0, *fields[:3], seqs, fields[3])
+    *fields, seqs = columns(joins, "participant_id", "join_key", "nickname", "at_ms", "device")
+    await pool.fetch(queries["append_joins"], session_id, 0, *fields[:3], seqs, *fields[3:])
     *fields, seqs = columns(
         answers, "opening_no", "participant_id", "question_index", "choice_mask", "text",
         "elapsed_ms", "correct", "points", "at_ms",

@@ -8,6 +8,7 @@ from actors.postgres import LoneConnection
 from actors.session_store import claim, fold, take_over
 from actors.sql import queries
 from engine.errors import Fenced
+from engine.events import Locked
 from engine.model import Mode, QuestionKind, ScoringPolicy, SessionSettings
 from engine.phases import Phase, Step
 from engine.recovery import state_digest
@@ -39,6 +40,10 @@ def live_game(driver):
     driver.move(Step.EXTEND, extra_ms=5_000)
     driver.answer(zoe, 1)
     driver.move(Step.REMOVE, who=zoe)
+    driver.join("Bot", "a-bots-key", "a-device")
+    driver.move(Step.REMOVE, several=[driver.join("Bot 2", "another-bot"), 4])
+    driver.do_event(Locked(at_ms=driver.now_ms, flood=True))
+    driver.moves(Step.UNLOCK, Step.LOCK, Step.UNLOCK)
     driver.moves(Step.CLOSE, Step.NEXT, Step.NEXT)
     late = driver.join("Zoë", "another-key")
     driver.answer(late, text="  ZÜRICH ")

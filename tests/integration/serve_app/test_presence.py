@@ -9,7 +9,7 @@ from actors.cache import Cache
 from engine import limits
 from engine.ids import ParticipantId, SessionId
 from serve_app import presence as module
-from serve_app.presence import Presence, Present, present_in
+from serve_app.presence import Presence, Present, connected_of, present_in
 
 SESSION = SessionId("a-session")
 OTHER = SessionId("another-session")
@@ -62,6 +62,20 @@ async def test_all_replicas_are_counted_and_each_participant_once(make_replica):
         await replica.presence.tell()
     assert await present_in(first.cache, SESSION) == Present(participants=4, viewers=3)
     assert await present_in(first.cache, OTHER) == Present(participants=1, viewers=0)
+
+
+async def test_who_of_a_page_is_connected(make_replica):
+    replica = make_replica(SESSION, participants=[1, 3, 250])
+    await replica.presence.tell()
+    assert await connected_of(replica.cache, SESSION, [4, 3, 2, 1]) == {1, 3}
+    assert await connected_of(replica.cache, OTHER, [1]) == set()
+    assert await connected_of(replica.cache, SESSION, []) == set()
+
+
+async def test_who_is_connected_is_unknown_without_redis():
+    cache = Cache("unix:///nowhere")
+    assert await connected_of(cache, SESSION, [1]) is None
+    await cache.close()
 
 
 async def test_many_are_told_in_several_commands(make_replica, monkeypatch):

@@ -160,7 +160,7 @@ async def test_results_are_whole_for_whoever_sees_the_session_finished(
         ) as client:
             assert (await client.get(url)).status_code == 409
             await standby.execute("SELECT pg_wal_replay_pause()")
-            joined = (session.session_id, 0, [1], ["key-of-mia"], ["Mia"], [1], [0])
+            joined = (session.session_id, 0, [1], ["key-of-mia"], ["Mia"], [1], [0], [""])
             await pool.fetch(queries["append_joins"], *joined)
             assert await pool.fetch(queries["note_finished"], session.actor_name, 0)
             found = await client.get(url)

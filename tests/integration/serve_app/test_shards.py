@@ -44,7 +44,7 @@ async def sessions(shards):
             copied = (1, quiz.title, len(quiz.questions), encode_json(quiz).decode())
             await database.fetch(queries["create_session_on_shard"], *values, *copied)
         await shards.catalogue.fetch(queries["create_session"], *values)
-        person = ([1], ["key-of-mia"], [f"Mia {shard}"], [1], [0])
+        person = ([1], ["key-of-mia"], [f"Mia {shard}"], [1], [0], [""])
         await database.fetch(queries["append_joins"], session_id, 0, *person)
         await database.execute("UPDATE sessions SET finished_at = now()")
         made.append(session_id)

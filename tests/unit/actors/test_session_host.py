@@ -9,10 +9,11 @@ from actors.memory import MemoryPublisher, MemoryStore
 from actors.session_host import SessionHost
 from engine import limits
 from engine.errors import Fenced
-from engine.events import AnswerAccepted, Cancelled, Closed, Extended, Joined
+from engine.events import AnswerAccepted, Cancelled, Closed, Extended, Joined, Locked
 from engine.model import SessionSettings
 from engine.phases import Phase, Step
 from engine.recovery import state_digest
+from engine.session import Lock
 from engine.testing.driver import PLAIN, SELF_PACED, SESSION_ID, START_MS
 from engine.testing.factories import make_question, make_quiz
 from engine.view import Delta, ViewChanges, apply
@@ -559,6 +560,78 @@ async def test_a_removal_that_nobody_can_see_is_told_all_the_same(open_stage):
     frame = open_stage.told(FramePublication)[-1]
     assert (frame.version, frame.removed) == (before.version + 1, (3,))
     assert decode_server_message(frame.frame).changes == ViewChanges()
+
+
+# --- locked ---------------------------------------------------------------------------------------
+
+
+async def flooded(stage, bots=limits.FLOOD_UNSEEN_MAX + 1):
+    await stage.host.submit([join(f"Bot {n}") for n in range(bots)])
+    await asyncio.sleep(limits.FLOOD_GRACE_MS / 1000 + 1.5)
+
+
+async def test_the_host_locks_and_a_recovered_session_is_as_locked(make_stage):
+    stage = make_stage(PLAIN)
+    await stage.ask(JoinItem("key-of-Mia", "Mia", "a-tablet"))
+    await stage.move(Step.LOCK)
+    await stage.move(Step.REMOVE, who=1)
+    for _ in range(2):
+        assert stage.host.snapshot().view.lock is Lock.HOST
+        assert (await stage.ask(join("Ben"))).code == "locked"
+        stage.recover()
+    await stage.move(Step.UNLOCK)
+    stage.recover()
+    assert (await stage.ask(JoinItem("new-key", "Not Mia", "a-tablet"))).code == "removed"
+    assert isinstance(await stage.ask(join("Ben")), JoinedReply)
+
+
+async def test_a_flood_locks_the_session_and_says_so_in_a_frame(make_stage):
+    stage = make_stage(PLAIN)
+    await flooded(stage)
+    [locked] = stage.stored(Locked)
+    assert (locked.flood, locked.command_id) == (True, "")
+    frame = decode_server_message(stage.told(FramePublication)[-1].frame)
+    assert frame.changes.lock is Lock.FLOOD
+    assert (await stage.ask(join("Mia"))).code == "locked"
+    stage.recover()
+    assert (await stage.ask(join("Mia"))).code == "locked"
+    await stage.move(Step.UNLOCK)
+    stage.recover()
+    await flooded(stage, 2 * limits.FLOOD_UNSEEN_MAX)
+    assert len(stage.stored(Locked)) == 1, "one tap, and the host is left alone"
+
+
+async def test_a_hall_that_connects_is_not_locked_out(make_stage):
+    stage = make_stage(PLAIN)
+    replies = await stage.host.submit([join(f"P{n}") for n in range(1_000)])
+    await stage.host.submit([HelloItem(reply.participant_id) for reply in replies])
+    await asyncio.sleep(limits.FLOOD_GRACE_MS / 1000 + 1.5)
+    assert stage.stored(Locked) == []
+    assert isinstance(await stage.ask(join("Mia")), JoinedReply)
+
+
+async def test_bots_that_the_host_removes_in_time_are_no_flood(make_stage):
+    stage = make_stage(PLAIN)
+    bots = limits.FLOOD_UNSEEN_MAX + 1
+    await stage.host.submit([join(f"Bot {n}") for n in range(bots)])
+    reply = await stage.ask(
+        MoveItem(Step.REMOVE, Phase.LOBBY, 0, "all-of-them", 0, 0, tuple(range(1, bots + 1)))
+    )
+    assert isinstance(reply, DoneReply)
+    assert len(stage.told(FramePublication)[-1].removed) == bots
+    await asyncio.sleep(limits.FLOOD_GRACE_MS / 1000 + 1.5)
+    assert stage.stored(Locked) == []
+
+
+async def test_a_flood_while_the_log_is_away_locks_once_it_is_back(make_stage, until):
+    stage = make_stage(PLAIN)
+    await stage.host.submit([join(f"Bot {n}") for n in range(limits.FLOOD_UNSEEN_MAX + 1)])
+    stage.store.away = True
+    await asyncio.sleep(limits.FLOOD_GRACE_MS / 1000 + 5)
+    assert len(stage.told(BeatPublication)) > limits.FLOOD_GRACE_MS / 1000 + 3, "it beats on"
+    stage.store.away = False
+    await until(lambda: stage.stored(Locked))
+    assert len(stage.stored(Locked)) == 1
 
 
 async def test_without_early_close_the_question_stays_open(open_stage):

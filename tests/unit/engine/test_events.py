@@ -30,6 +30,12 @@ STORED = [
         events.Removed(participant_id=2, at_ms=5),
         b'{"type":"removed","at_ms":5,"participant_id":2}',
     ),
+    (
+        events.Locked(at_ms=5, command_id="c"),
+        b'{"type":"locked","at_ms":5,"command_id":"c"}',
+    ),
+    (events.Locked(at_ms=5, flood=True), b'{"type":"locked","at_ms":5,"flood":true}'),
+    (events.Unlocked(at_ms=5), b'{"type":"unlocked","at_ms":5}'),
 ]
 
 

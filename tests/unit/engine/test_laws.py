@@ -14,12 +14,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from engine.commands import Join, Move, SubmitAnswer
 from engine.errors import ClientFault
-from engine.events import AnswerAccepted, Joined, decode_phase_event, encode_phase_event
+from engine.events import (
+    AnswerAccepted,
+    Joined,
+    Locked,
+    Removed,
+    Unlocked,
+    decode_phase_event,
+    encode_phase_event,
+)
 from engine.ids import Epoch, FrameVersion
 from engine.model import PointsMode, QuestionKind, ScoringPolicy, SessionSettings
 from engine.phases import Phase, Step
 from engine.recovery import restore, snapshot, state_digest
-from engine.session import decide
+from engine.session import Lock, decide, lock_for_flood
 from engine.testing.auditor import audit
 from engine.testing.driver import PLAIN, SELF_PACED, SESSION_ID, SessionDriver
 from engine.testing.factories import make_question, make_quiz
@@ -42,6 +50,7 @@ SETTINGS = st.one_of(
 #: Few names and few participants, so that collisions and repeats are common.
 NICKNAMES = st.sampled_from(["Mia", "MIA ", "Noah", "Lea", "", "x" * 25])
 KEYS = st.sampled_from([f"join-key-{n}" for n in range(5)])
+DEVICES = st.sampled_from(["", "tablet", "phone"])
 WHO = st.integers(1, 6)
 MASKS = st.integers(0, 31)
 TEXTS = st.sampled_from(["", "canberra", "Sydney", f"{KEY}9"])
@@ -157,13 +166,42 @@ class Game(RuleBasedStateMachine):
             if not (state.current and state.current.closed):
                 assert b'"correct"' not in frame
 
-    @rule(key=KEYS, nickname=NICKNAMES)
-    def join(self, key, nickname):
-        self.send(Join(key, nickname))
+    @rule(key=KEYS, nickname=NICKNAMES, device=DEVICES)
+    def join(self, key, nickname, device):
+        self.send(Join(key, nickname, device))
 
     @rule(key=KEYS)
     def join_with_a_name_of_ones_own(self, key):
         self.send(Join(key, f"name {key}"))
+
+    @rule(lucky=st.integers(0, 3))
+    def see_a_flood(self, lucky):
+        if lucky:
+            return  # or hardly anybody would get in
+        for event in lock_for_flood(self.driver.state, self.driver.now_ms):
+            self.driver.do_event(event)
+        self.accepted.append((self.driver.now_ms, None))
+        self.publish()
+
+    @rule(lucky=st.integers(0, 2))
+    def unlock(self, lucky):
+        if lucky:
+            self.move(Step.UNLOCK)
+
+    @rule(who=st.lists(WHO, min_size=1, max_size=4))
+    def remove_several(self, who):
+        state = self.driver.state
+        if len(state.scoreboard) > len(who):
+            number = len(self.accepted)
+            self.send(
+                Move(
+                    Step.REMOVE,
+                    state.phase,
+                    state.current_no,
+                    f"removal-{number}",
+                    participants=tuple(who),
+                )
+            )
 
     @rule(who=WHO, mask=MASKS, text=TEXTS, elapsed_ms=ELAPSED, opening_no=st.integers(0, 4))
     def answer_anything(self, who, mask, text, elapsed_ms, opening_no):
@@ -189,7 +227,7 @@ class Game(RuleBasedStateMachine):
 
     @rule(step=st.sampled_from(Step), who=WHO, lucky=st.integers(0, 3))
     def move_anyhow(self, step, who, lucky):
-        if step in (Step.FINISH, Step.CANCEL) and lucky:
+        if step in (Step.FINISH, Step.CANCEL, Step.LOCK) and lucky:
             return  # or most games would be over before they began
         self.move(step, who)
 
@@ -209,8 +247,37 @@ class Game(RuleBasedStateMachine):
 
     @rule(pick=st.randoms(use_true_random=False))
     def repeat_something(self, pick):
-        if self.accepted:
-            self.send(pick.choice(self.accepted)[1])
+        commands = [command for _, command in self.accepted if command is not None]
+        if commands:
+            self.send(pick.choice(commands))
+
+    @invariant()
+    def nobody_gets_past_a_lock_or_a_removal(self):
+        state = self.driver.state
+        locked, removed, banned = False, set(), set()
+        devices = {}
+        for event in self.driver.events:
+            if isinstance(event, Locked | Unlocked):
+                locked = isinstance(event, Locked)
+            elif isinstance(event, Joined):
+                assert not locked
+                assert not event.device or event.device not in banned
+                devices[event.participant_id] = event.device
+            elif isinstance(event, Removed):
+                assert event.participant_id not in removed, "removed twice"
+                removed.add(event.participant_id)
+                banned |= {devices[event.participant_id]} - {""}
+            elif isinstance(event, AnswerAccepted):
+                assert event.participant_id not in removed
+        assert (state.removed, state.banned_devices) == (removed, banned)
+        assert (state.lock is not Lock.OPEN) == locked
+
+    @invariant()
+    def answers_that_count_are_those_of_people_who_are_in(self):
+        state = self.driver.state
+        for opening in state.openings.values():
+            present = [who for who in opening.answers if who in state.scoreboard]
+            assert state.answers_count(opening) == len(present)
 
     @invariant()
     def the_scoreboard_is_what_the_auditor_says(self):
@@ -245,7 +312,10 @@ class Game(RuleBasedStateMachine):
         replay.frames = [encode_json(Snapshot(0, replay.view))]
         for now_ms, command in self.accepted:
             replay.driver.now_ms = now_ms
-            replay.send(command)
+            if command is None:
+                replay.see_a_flood(lucky=0)
+            else:
+                replay.send(command)
         assert replay.frames == self.frames
         assert replay.driver.events == first.events
 

@@ -20,7 +20,7 @@ TO_PHASE: dict[Phase, tuple[SessionSettings, tuple[Step, ...]]] = {
     Phase.FINISHED: (PLAIN, (Step.START, Step.FINISH)),
     Phase.CANCELLED: (PLAIN, (Step.CANCEL,)),
 }
-MOVING = [step for step in Step if step is not Step.REMOVE]
+MOVING = [step for step in Step if step not in (Step.REMOVE, Step.LOCK, Step.UNLOCK)]
 
 
 def at(phase):

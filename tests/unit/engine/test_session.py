@@ -9,7 +9,16 @@ from engine.events import AnswerAccepted, Cancelled, Closed, Extended, Finished,
 from engine.model import PointsMode, QuestionKind, ScoringPolicy, SessionSettings
 from engine.phases import Phase, Step
 from engine.recovery import snapshot
-from engine.session import Pending, clean_nickname, decide, fold_nickname, forgive_absence, rearm
+from engine.session import (
+    Lock,
+    Pending,
+    clean_nickname,
+    decide,
+    fold_nickname,
+    forgive_absence,
+    lock_for_flood,
+    rearm,
+)
 from engine.testing.driver import PLAIN, SELF_PACED, START_MS, SessionDriver
 from engine.testing.factories import make_question, make_quiz
 
@@ -410,6 +419,122 @@ def test_who_is_removed_is_out_for_good_and_the_name_is_free():
     assert 1 not in driver.state.scoreboard
     driver.moves(Step.NEXT, Step.NEXT)
     refused_answer(driver, "removed", who=1)
+
+
+def test_several_are_removed_with_one_command():
+    driver = opened(people=("Mia", "Noah", "Lea", "Finn"))
+    driver.move(Step.REMOVE, who=2)
+    decision = driver.move(Step.REMOVE, several=[3, 2, 1, 3])
+    assert [event.participant_id for event in decision.events] == [3, 1]
+    assert list(driver.state.scoreboard.ranked()) == [(4, 0, 1)]
+    command = Move(Step.REMOVE, Phase.LOBBY, 0, "again", participants=(1, 3))
+    assert refused(driver, "not_found", command).detail.startswith("participant: 1 ")
+    command = Move(Step.REMOVE, Phase.LOBBY, 0, "command-3", participants=(4,))
+    assert driver.do(command).events == (), "a repeat removes nobody else"
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        {"participants": tuple(range(1, limits.REMOVED_AT_ONCE_MAX + 2))},
+        {"participant_id": 1, "participants": (2,)},
+    ],
+)
+def test_removals_that_make_no_sense_are_refused(who):
+    driver = opened()
+    refused(driver, "malformed", Move(Step.REMOVE, Phase.LOBBY, 0, "too-many", **who))
+    assert len(driver.state.scoreboard) == 2
+
+
+def test_who_is_removed_does_not_come_back_from_the_same_device():
+    driver = SessionDriver()
+    driver.join("Mia", "first-key", "a-tablet")
+    driver.join("Noah", "second-key", "a-phone")
+    driver.join("Lea", "third-key")
+    driver.move(Step.REMOVE, several=[1, 3])
+    refused(driver, "removed", Join("new-key", "Somebody else", "a-tablet"))
+    assert driver.join("Finn", "a-key", "a-laptop") == 4
+    assert driver.join("Ada", "b-key") == 5, "who has no device is not taken for Lea"
+    assert driver.join("Noah", "second-key", "a-phone") == 2
+    assert driver.join("Noah 2", "another-key", "a-phone") == 6, "one phone, two people"
+
+
+def test_a_place_that_is_there_is_kept_whatever_becomes_of_its_device():
+    """Two share a tablet, one is removed: the other one's place is still its own."""
+    driver = SessionDriver()
+    driver.join("Mia", "first-key", "a-tablet")
+    driver.join("Noah", "second-key", "a-tablet")
+    driver.move(Step.REMOVE, who=1)
+    assert driver.join("Noah", "second-key", "a-tablet") == 2
+
+
+# --- the lock -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_locked_session_lets_nobody_new_in_and_everybody_back(late):
+    driver = SessionDriver()
+    driver.join("Mia")
+    if late:
+        driver.move(Step.START)
+    driver.move(Step.LOCK)
+    refused(driver, "locked", Join("key-of-Noah", "Noah"))
+    refused(driver, "locked", Join("key-of-Noah", ""))
+    assert driver.join("Mia") == 1
+    driver.move(Step.UNLOCK)
+    assert driver.join("Noah") == 2
+
+
+def test_a_join_that_was_decided_before_the_lock_is_told_again():
+    driver = SessionDriver()
+    (first,) = decide(driver.state, Join("key-one", "Mia"), START_MS, driver.pending).events
+    driver.pending.add(first)
+    driver.move(Step.LOCK)
+    again = decide(driver.state, Join("key-one", "Mia"), START_MS, driver.pending)
+    assert again.repeats == first
+
+
+def test_locking_twice_is_locking_once():
+    driver = SessionDriver()
+    driver.moves(Step.UNLOCK, Step.LOCK, Step.LOCK)
+    assert driver.state.lock is Lock.HOST
+    driver.moves(Step.UNLOCK, Step.UNLOCK)
+    assert driver.state.lock is Lock.OPEN
+
+
+@pytest.mark.parametrize("step", [Step.LOCK, Step.UNLOCK])
+def test_a_session_that_is_over_is_neither_locked_nor_unlocked(step):
+    driver = opened()
+    driver.move(Step.FINISH)
+    refused(driver, "session_over", Move(step, Phase.FINISHED, 1, "a-command"))
+
+
+def flood(driver):
+    events = lock_for_flood(driver.state, driver.now_ms)
+    for event in events:
+        driver.do_event(event)
+    return len(events)
+
+
+def test_a_flood_locks_once_and_not_again_when_the_host_has_undone_it():
+    driver = SessionDriver()
+    assert flood(driver) == 1
+    assert driver.state.lock is Lock.FLOOD
+    refused(driver, "locked", Join("a-key", "Mia"))
+    assert flood(driver) == 0
+    driver.move(Step.UNLOCK)
+    assert driver.join("Mia") == 1
+    assert flood(driver) == 0, "the host knows better"
+    driver.moves(Step.LOCK, Step.UNLOCK)
+    assert flood(driver) == 1, "who locks by hand wants to be told again"
+
+
+def test_a_flood_changes_nothing_about_the_hosts_own_lock_or_a_session_that_is_over():
+    driver = SessionDriver()
+    driver.move(Step.LOCK)
+    assert flood(driver) == 0
+    driver.moves(Step.UNLOCK, Step.CANCEL)
+    assert flood(driver) == 0
 
 
 def test_answers_of_the_removed_keep_nothing_open_and_nobody_waiting():

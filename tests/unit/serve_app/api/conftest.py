@@ -16,8 +16,9 @@ from serve_app.api.answers import AnswerEndpoint
 from serve_app.api.app import create_api_app
 from serve_app.auth import Tokens
 from serve_app.client_address import ClientAddresses
+from serve_app.doors import Doors
 from serve_app.pin_guard import PinGuard
-from serve_app.rate import Rate
+from serve_app.rate import KeyedBuckets, Rate
 from serve_app.shared_rate import SharedRate
 
 SESSION = SessionId("00000000-0000-4000-8000-000000000001")
@@ -46,6 +47,10 @@ class FakeReplica:
         self.reply = None
         self.items = []
         self.looked_up = []
+        self.rosters = KeyedBuckets(Rate(per_s=0.001, burst=3), 10)
+        self.doors = Doors(self)
+        self.lock = "open"
+        self.calls = []
 
     async def has_pin(self, pin):
         self.looked_up.append(pin)
@@ -63,6 +68,13 @@ class FakeReplica:
         if isinstance(self.reply, Exception):
             raise self.reply
         return self.reply
+
+    async def call(self, session_id, method, *args):
+        assert session_id == SESSION
+        self.calls.append((method, *args))
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.lock if method == "lock" else self.reply
 
     async def mode_of(self, session_id):
         assert session_id == SESSION

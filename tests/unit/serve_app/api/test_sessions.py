@@ -18,7 +18,8 @@ async def test_a_join(client, replica):
     assert (joined["participant_id"], joined["nickname"]) == (7, "Mia")
     claims = replica.tokens.check(joined["token"], Role.PARTICIPANT)
     assert (claims.session_id, claims.participant_id) == (joined["session_id"], 7)
-    assert replica.items == [JoinItem("key-of-mia", "Mia")]
+    [item] = replica.items
+    assert item == JoinItem("key-of-mia", "Mia", item.device)
 
 
 async def test_a_pin_that_is_not_there(client, replica, refused):

@@ -60,6 +60,7 @@ export const ERROR_TEXTS = {
   nickname_invalid: "This name cannot be used.",
   session_full: "This quiz is full.",
   session_over: "This quiz is over.",
+  locked: "The host has locked this game. Nobody new can join now.",
   removed: "The host removed you from this quiz.",
   too_many: "That was too much at once. Wait a moment.",
   too_large: "That is larger than the server takes.",

@@ -1,0 +1,47 @@
+"""Whether a session is locked, for people who have not typed a name yet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from actors.tasks import SharedWork
+from engine import limits
+from engine.errors import QuizError
+from engine.ids import SessionId
+from engine.session import Lock
+from serve_app.batcher import Gateway
+
+log = logging.getLogger(__name__)
+
+_KEPT_MAX = 2 * limits.SESSIONS_LIVE_MAX
+
+
+class Doors:
+    """Asks a session's actor at most once within ``DOOR_TTL_MS``, however many look."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._known: dict[SessionId, tuple[float, bool]] = {}
+        self._asking = SharedWork[SessionId, bool]()
+
+    async def is_locked(self, session_id: SessionId) -> bool:
+        """Whether it is locked, as far as that can be told at once; the join itself is what decides."""
+        until, locked = self._known.get(session_id, (0.0, False))
+        if time.monotonic() < until:
+            return locked
+        return await self._asking.do(session_id, lambda: self._ask(session_id))
+
+    async def _ask(self, session_id: SessionId) -> bool:
+        locked = False
+        try:
+            async with asyncio.timeout(limits.DOOR_ANSWER_MS_MAX / 1000):
+                locked = await self._gateway.call(session_id, "lock") != Lock.OPEN
+        except (QuizError, TimeoutError, AttributeError) as error:
+            # Away, busy, or an actor of the version before, which has no lock.
+            log.info("action=door_unknown session=%s reason=%r", session_id, error)
+        if len(self._known) >= _KEPT_MAX:
+            self._known.clear()
+        self._known[session_id] = (time.monotonic() + limits.DOOR_TTL_MS / 1000, locked)
+        return locked
