@@ -130,7 +130,9 @@ def test_a_program_that_is_not_there_leaves_nothing_behind(tmp_path):
 def test_families_are_our_children_with_the_mark_and_their_descendants(start):
     child = start("sleep 3601 & sleep 3602; : the-mark")
     other = start("exec sleep 3603")
-    wait_until(lambda: len(psutil.Process(child.pid).children()) == 2)
+    wait_until(
+        lambda: [c.name() for c in psutil.Process(child.pid).children()] == ["sleep", "sleep"]
+    )
     found = families("the-mark")
     assert found[0].pid == child.pid
     assert {process.cmdline()[-1] for process in found[1:]} == {"3601", "3602"}
