@@ -1,7 +1,7 @@
 # Two commands are enough: `make run` plays, `make test` proves. Both need Python 3.11+ and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos abuse soak lock clean system
+.PHONY: help run test check prove bench chaos abuse soak lock clean system
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
@@ -15,6 +15,7 @@ help: ## list the commands
 	@echo "            LAN=1 lets phones in, PORT=8080 and DATA=folder choose others"
 	@echo "make test   everything that must hold: checks, then the tests with real servers"
 	@echo "make check  the fast part: format, lint, types, imports, tests without servers"
+	@echo "make prove  the long proofs, on fresh seeds; SEED=n repeats a run, ONLY=name a part of it"
 	@echo "make bench  figures of this machine, each beside a bare reference"
 	@echo "make chaos  kill and pause every part in the middle of a burst, and count what was lost"
 	@echo "make abuse  attack from many sides, beside a quiz of 100 honest people"
@@ -34,6 +35,9 @@ check: .venv/dev.stamp
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) -m pytest -m "not service and not browser and not simulation" -n auto
+
+prove: .venv/dev.stamp system
+	$(PY) -m tests.prove $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 bench: .venv/runtime.stamp system
 	$(PY) -m tests.benchmarks

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from serve_app.embedded.ray_environment import FIXED
 from serve_app.embedded.stack import EmbeddedStack
@@ -18,6 +19,13 @@ from tests.site import LiveSite
 # Modules that import ray are collected before the site starts, and ray reads these at import. They
 # also make a test fail itself that calls Ray without a site, instead of starting one in its way.
 os.environ |= FIXED
+
+# No deadline: two test processes share two cores, and a slow example is no fault of the code.
+settings.register_profile(
+    "rayquiz", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("long", settings.get_profile("rayquiz"), max_examples=5_000)
+settings.load_profile("rayquiz")  # `--hypothesis-profile` is looked at afterwards
 
 #: Long enough to look at a podium, and short enough that a hundred played quizzes do not pile up.
 _LINGER_MS = 20_000

@@ -1,6 +1,7 @@
 """Real servers for tests, each started once for a worker: a plugin that several folders share."""
 
 import asyncio
+import os
 import secrets
 import shutil
 import subprocess
@@ -27,11 +28,26 @@ from serve_app.embedded.postgres import Postgres, Standby
 from serve_app.embedded.rabbitmq import RabbitMQ
 from serve_app.embedded.valkey import Valkey
 
+#: Where Linux keeps files in memory, and how much must be free: a server takes some 100 MB, and Ray needs
+#: room there as well.
+_MEMORY, _MEMORY_BYTES_MIN = Path("/dev/shm"), 4 * 1024**3
+
+
+def _in_memory():
+    """The file system in memory, where there is one with room; None: the usual place.
+
+    These tests kill servers and never the machine, so it is the same to them. A server waits there for
+    no disk, and most of the time that it takes to start and to stop is such waiting.
+    """
+    if not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _MEMORY_BYTES_MIN:
+        return None
+    return _MEMORY
+
 
 @contextmanager
 def _run_folder():
     # Not pytest's own folder: the path of a Unix socket is 107 bytes at most.
-    run = Path(tempfile.mkdtemp(prefix="rq-test-"))
+    run = Path(tempfile.mkdtemp(prefix="rq-test-", dir=_in_memory()))
     run.chmod(0o711)
     (run / "sockets").mkdir()
     try:

@@ -28,6 +28,8 @@ from tests.simulation.people import People
 _SETTLE_S_MAX = 180.0
 #: Before everything heals, whatever is under way.
 _ROUGH_S_MIN = 15.0
+#: A process plays so many seeds in a row; the cycles that they leave behind are collected then.
+SEEDS_AT_ONCE = 20
 _LOGGERS = ("actors", "serve_app")
 
 
@@ -194,6 +196,14 @@ def simulate(seed: int, without: str = "", tell: Callable[[str], None] | None = 
         acknowledged_away=world.auditor.acknowledged_away,
         epochs=world.cluster.database.session["epoch"],
     )
+
+
+def simulate_some(without: str, end: int, start: int) -> list[Outcome]:
+    """Play the next :data:`SEEDS_AT_ONCE` seeds below ``end``, and collect what they leave behind."""
+    seeds = range(start, min(start + SEEDS_AT_ONCE, end))
+    outcomes = [simulate(seed, without) for seed in seeds]
+    gc.collect()
+    return outcomes
 
 
 @contextmanager

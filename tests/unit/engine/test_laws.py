@@ -321,7 +321,7 @@ class Game(RuleBasedStateMachine):
 
 
 TestGame = Game.TestCase
-TestGame.settings = settings(max_examples=150, stateful_step_count=60)
+TestGame.settings = settings(stateful_step_count=60)
 
 
 @st.composite
