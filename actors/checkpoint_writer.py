@@ -26,7 +26,7 @@ from actors.log_message import (
     decode_log_message,
     encode_log_message,
 )
-from actors.postgres import AWAY, connect
+from actors.postgres import AWAY, connect, ended_after
 from actors.rabbitmq import BROKER_AWAY, declare_dead_letters, declare_partition
 from actors.rabbitmq import connect as connect_broker
 from actors.sql import queries
@@ -48,6 +48,8 @@ _STANDBY_S = 1.0
 #: How long a writer may take to get hold of a partition, seconds. Longer than a publisher waits: the
 #: connection serves other partitions, too, and nobody's acknowledgement hangs on it.
 _TAKE_S_MAX = 90.0
+#: How long one transaction may take, seconds.
+_STORE_S_MAX = 20.0
 #: How often a writer looks how many dead letters there are, seconds.
 _DEAD_LETTERS_INTERVAL_S = 5.0
 #: What a channel that has ended on its own looks like, while its connection lives on.
@@ -80,8 +82,10 @@ class Tables:
         try:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await connect(self._url)
-            async with self._connection.transaction():
-                await self._store(self._connection, messages)
+            # Its statements have bounds, but there are many, and the driver's rollback waits, too.
+            with ended_after(self._connection, _STORE_S_MAX):
+                async with self._connection.transaction():
+                    await self._store(self._connection, messages)
         except AWAY as error:
             if self._connection is not None:
                 self._connection.terminate()
@@ -240,7 +244,8 @@ class CheckpointWriter:
             await queue.consume(self._waiting.put)
         await ended.wait()
         log.warning("action=partition_lost partition=%d", partition)
-        await channel.close()  # a consumer that was cancelled leaves it open
+        async with asyncio.timeout(_TAKE_S_MAX):
+            await channel.close()  # a consumer that was cancelled leaves it open
 
     async def _count_dead_letters(self, connection: AbstractConnection) -> None:
         """For the alert: the broker gives up messages of its own accord, too, and people replay them."""

@@ -69,7 +69,7 @@ class PinnedQuizzes:
     async def _stored_body(self, primary: LoneConnection, quiz_id: QuizId, version: int) -> str:
         if self._replica_urls:
             url = random.choice(self._replica_urls)  # noqa: S311 - it spreads the load
-            replica = LoneConnection(url, limits.REPLICA_READ_MS_MAX / 1000)
+            replica = LoneConnection(url, limits.REPLICA_READ_MS_MAX / 1000, is_primary=False)
             try:
                 rows = await replica.fetch(queries["quiz_body"], quiz_id, version)
                 if rows:

@@ -96,7 +96,7 @@ class ReadReplica:
         #: There while the replica answers measurements.
         self.pool: Pool | None = None
         self._url = url
-        self._connection = LoneConnection(url, _READ_S_MAX)
+        self._connection = LoneConnection(url, _READ_S_MAX, is_primary=False)
         self._freshness = Freshness()
         self._failed = False
         self._was_usable = False
@@ -131,7 +131,7 @@ class ReadReplica:
             self._freshness.note(asked_at, primary.position, found.position)
             self._failed = False
             if self.pool is None:
-                self.pool = await create_pool(self._url, _POOL_SIZE, self._check)
+                self.pool = await create_pool(self._url, _POOL_SIZE, self._check, is_primary=False)
         self.tell()
 
     async def read(self, work: Callable[[Database], Awaitable[_T]]) -> _T:
@@ -303,7 +303,8 @@ async def catch_up_ms(primary_url: str, url: str) -> float:
         Unavailable: one of them is away, it is no replica of that primary, or it takes longer than
             a replica that is read from may lag.
     """
-    primary, replica = LoneConnection(primary_url, _READ_S_MAX), LoneConnection(url, _READ_S_MAX)
+    primary = LoneConnection(primary_url, _READ_S_MAX)
+    replica = LoneConnection(url, _READ_S_MAX, is_primary=False)
     try:
         wanted = await position_of(primary.fetch, "primary_position")
         begun = time.monotonic()

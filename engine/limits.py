@@ -252,6 +252,9 @@ REPLICA_POSITIONS_MAX: Final = 64
 #: Whoever has written reads from the primary for so long.
 OWN_WRITES_MS: Final = 10_000
 
+#: How long a replica waits for the database before it is not ready; a probe waits no longer.
+READY_MS_MAX: Final = 2_000
+
 # --- metrics --------------------------------------------------------------------------------------
 
 #: How long a scrape waits for those of other replicas, which read the same files.

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,11 @@ log = logging.getLogger(__name__)
 #: Any number that no other user of the database takes for an advisory lock.
 _LOCK_KEY = 0x52_41_59_51
 _AWAY = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
+#: How long opening and closing a connection may take, and reading which steps ran, seconds.
+_CONNECT_S_MAX, _CLOSE_S_MAX, _STATUS_S_MAX = 5.0, 2.0, 10.0
+#: How long another migrator may hold the lock, and one step may take, seconds: a large table is
+#: rewritten, or an index of it built.
+_LOCK_S_MAX = _STEP_S_MAX = 3_600.0
 _FILE = re.compile(r"^(\d{4})_(\w+)\.up\.sql$")
 _FOLDER = Path(__file__).parent
 
@@ -144,11 +149,8 @@ class Migrator:
 
     async def status(self) -> list[MigrationStatus]:
         """Every known step, and every applied one that is not known."""
-        connection = await asyncpg.connect(self._url)
-        try:
+        async with _connected(self._url) as connection:
             applied = await self._applied(connection)
-        finally:
-            await connection.close()
         known = {m.version: m for m in self._migrations}
         lines = [
             MigrationStatus(m.version, m.name, m.version in applied, _problem(m, applied))
@@ -172,7 +174,7 @@ class Migrator:
         label = f"{migration.version:04} {migration.name} {'up' if is_up else 'down'}"
         try:
             async with connection.transaction():
-                await connection.execute(sql)
+                await connection.execute(sql, timeout=_STEP_S_MAX)
                 if is_up:
                     await connection.execute(
                         "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1,$2,$3)",
@@ -188,16 +190,18 @@ class Migrator:
             raise MigrationError(
                 f"migration {label} failed and was rolled back: {error}"
             ) from error
+        except TimeoutError as error:
+            raise MigrationError(
+                f"migration {label} did not end within {_STEP_S_MAX:.0f} s; whether it ran is unknown"
+            ) from error
 
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-        connection = await asyncpg.connect(self._url)
-        try:
-            await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
+        async with _connected(self._url) as connection:  # its end is the end of the lock
+            lock = "SELECT pg_advisory_lock($1)"
+            await connection.execute(lock, _LOCK_KEY, timeout=_LOCK_S_MAX)
             await connection.execute(_CREATE_NOTES)
             yield connection
-        finally:
-            await connection.close()  # ends the lock too
 
     async def _applied(
         self, connection: asyncpg.Connection[asyncpg.Record]
@@ -218,6 +222,17 @@ class Migrator:
                 )
             if problem := _problem(known[version], applied):
                 raise SchemaMismatch(f"migration {version:04} {name}: {problem}")
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection whose every wait has a bound, also when the server falls silent."""
+    connection = await asyncpg.connect(url, timeout=_CONNECT_S_MAX, command_timeout=_STATUS_S_MAX)
+    try:
+        yield connection
+    finally:
+        with suppress(*_AWAY, asyncpg.InterfaceError):
+            await connection.close(timeout=_CLOSE_S_MAX)
 
 
 def _problem(migration: Migration, applied: dict[int, tuple[str, str]]) -> str:

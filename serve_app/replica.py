@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import asyncpg
+
 from actors.cache import Cache
 from actors.collector import collect_seldom
 from actors.directory import Directory
@@ -9,6 +13,7 @@ from actors.postgres import Pool, create_pool
 from actors.read_replicas import ReadReplicas
 from actors.settings import Settings
 from actors.shards import Shards
+from actors.tasks import SharedWork
 from engine import limits
 from engine.ids import SessionId
 from engine.model import Mode
@@ -51,6 +56,8 @@ class Replica:
         self.rosters = KeyedBuckets(_ROSTER_RATE, limits.SESSIONS_LIVE_MAX)
         self.doors = Doors(self.gateway)
         self._modes: dict[SessionId, Mode] = {}
+        #: The question whether the catalogue takes writes.
+        self._asking = SharedWork[str, list[asyncpg.Record]]()
 
     @classmethod
     async def create(cls) -> Replica:
@@ -74,6 +81,15 @@ class Replica:
                 self._modes.clear()
             self._modes[session_id] = mode
         return mode
+
+    async def require_writable(self) -> None:
+        """Return when the catalogue takes writes; however many ask at once, it is asked once.
+
+        Raises:
+            AWAY, asyncpg.PostgresError: it does not, or has not said so within ``READY_MS_MAX``.
+        """
+        async with asyncio.timeout(limits.READY_MS_MAX / 1000):
+            await self._asking.do("catalogue", lambda: self.pool.fetch("SELECT 1"))
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -29,9 +29,9 @@ async def health() -> Health:
 
 @router.get("/ready", summary="Can the replica serve?")
 async def ready(request: Request) -> Health:
-    """Asks the database; 503 while it is away."""
+    """Asks the database; 503 while it is away, or takes no writes."""
     try:
-        await replica_of(request).pool.fetchval("SELECT 1")
+        await replica_of(request).require_writable()
     except (*AWAY, asyncpg.PostgresError) as error:
         raise Unavailable(f"the database is away: {error!r}") from error
     return Health(status="ok")

@@ -158,7 +158,9 @@ class Postgres(Server):
 
     async def _is_complete(self) -> bool:
         try:
-            connection = await asyncpg.connect(self._url("postgres"), timeout=5)
+            connection = await asyncpg.connect(
+                self._url("postgres"), timeout=5, command_timeout=self._start_s_max
+            )
         except (*_NOT_YET, TimeoutError):
             return False
         try:

@@ -200,6 +200,7 @@ LONG = (
     Fault("writer paused 10 s", _paused(_writer)),
     Fault("broker paused 10 s", _paused(_broker)),
     Fault("database paused 10 s", _paused(_database)),
+    Fault("database paused 60 s", _paused(_database, _LONG_PAUSE_S)),
     Fault("Valkey paused 10 s", _paused(_valkey)),
     Fault("actor, replica, writer, then broker, then database", _all_at_once),
 )
@@ -249,6 +250,13 @@ NETWORK = (
         _cut("database"),
         flows_from_s=_LEASE_IS_OVER_S,
         away_s=_AWAY_S,
+        mend=_mend,
+    ),
+    Fault(
+        "database's packets dropped 60 s",
+        _cut("database"),
+        flows_from_s=_LEASE_IS_OVER_S,
+        away_s=_LONG_PAUSE_S,
         mend=_mend,
     ),
     Fault("Valkey cut off 20 s", _cut("valkey"), away_s=_AWAY_S, mend=_mend),

@@ -112,7 +112,7 @@ async def test_many_sessions_of_one_quiz_read_a_database_once(
 async def test_what_a_replica_lacks_the_primary_has(
     make_quizzes, stored, primary, own_standby, caplog
 ):
-    standby = LoneConnection(own_standby.url)
+    standby = LoneConnection(own_standby.url, is_primary=False)
     await standby.fetch("SELECT pg_wal_replay_pause()")
     async with await create_pool(primary._url, size_max=1) as pool:
         row = await QuizLibrary(pool).create(titled("Just made"))

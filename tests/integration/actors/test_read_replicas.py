@@ -41,7 +41,7 @@ async def primary(own_postgres):
 @pytest.fixture
 async def standby(own_standby):
     """A connection to the standby that pauses and resumes its replay."""
-    connection = await connect(own_standby.url)
+    connection = await connect(own_standby.url, is_primary=False)
     yield connection
     connection.terminate()
 
@@ -108,7 +108,7 @@ async def replayed_by(connection):
 async def replayed(primary, own_standby):
     """Return the position of what is committed now, once the standby shows it all."""
     at = await position_of(primary.fetch, "primary_position")
-    connection = await connect(own_standby.url)
+    connection = await connect(own_standby.url, is_primary=False)
     async with asyncio.timeout(20):
         while await replayed_by(connection) < at.position:  # noqa: ASYNC110 - a server tells nobody
             await asyncio.sleep(0.01)
@@ -277,7 +277,7 @@ async def test_a_server_that_follows_no_primary_is_not_read_from(make_reads, own
 
 async def test_a_replica_of_another_primary_is_not_read_from(own_standby):
     replica = ReadReplica(1, own_standby.url)
-    connection = await connect(own_standby.url)
+    connection = await connect(own_standby.url, is_primary=False)
     here = await position_of(connection.fetch, "replica_position")
     await connection.close()
     await replica.measure(time.monotonic(), here)

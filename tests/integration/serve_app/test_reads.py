@@ -87,7 +87,7 @@ def operator():
 
 @pytest.fixture
 async def standby(own_standby):
-    connection = await connect(own_standby.url)
+    connection = await connect(own_standby.url, is_primary=False)
     yield connection
     connection.terminate()
 
