@@ -138,6 +138,17 @@ SELECT s.session_id, s.pin, q.title, s.settings::jsonb ->> 'mode' AS mode, s.act
 FROM sessions AS s JOIN quizzes AS q USING (quiz_id)
 WHERE s.session_id = $1;
 
+-- name: revoke_tokens
+-- Tokens of a session's roles ($2) that were given before a moment are not believed any more.
+INSERT INTO token_revocations (session_id, role, before_ms)
+SELECT $1, role, $3 FROM unnest($2::text[]) AS role
+ON CONFLICT (session_id, role) DO UPDATE
+SET before_ms = greatest(token_revocations.before_ms, excluded.before_ms);
+
+-- name: revoked_tokens
+-- All revocations since a moment: older ones concern no token that lives.
+SELECT session_id, role, before_ms FROM token_revocations WHERE before_ms > $1;
+
 -- name: live_sessions
 -- How many live, by the primary that has them.
 SELECT shard, count(*) AS live FROM sessions WHERE ended_at IS NULL GROUP BY shard;

@@ -336,6 +336,7 @@ class SessionHost:
             fact.elapsed_ms,
             fact.correct,
             fact.points,
+            self._state.settings.mode is Mode.SELF_PACED,
         )
 
     async def _complete(

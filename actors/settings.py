@@ -48,7 +48,25 @@ class Settings(BaseSettings):
         default="", description="the broker in front of the writers; without it, there is none"
     )
     writers: Annotated[int, Field(ge=1, le=limits.PARTITIONS)] = 1
-    secret: str = Field(min_length=32, repr=False, description="signs the tokens")
+    secret: str = Field(
+        min_length=limits.SECRET_CHARS_MIN, repr=False, description="the key that signs the tokens"
+    )
+    other_secrets: str = Field(
+        default="",
+        repr=False,
+        description="keys that are believed as well, with commas between: the former one, or the next",
+    )
+    keys_file: str = Field(
+        default="",
+        description="a file of keys in the place of both, read again while it runs; see"
+        " `rayquiz keys rotate`",
+    )
+    audience: str = Field(
+        default="",
+        max_length=100,
+        description="names this deployment in tokens, and refuses those of another one; to be set"
+        " once no replica runs that is older than this setting",
+    )
     public_url: str = Field(
         description="what participants type or scan, without a slash at the end"
     )
@@ -81,6 +99,21 @@ class Settings(BaseSettings):
         for entry in _addresses(value):
             ip_network(entry)  # its error says what is wrong with the entry
         return value
+
+    @field_validator("other_secrets")
+    @classmethod
+    def _long_enough(cls, value: str) -> str:
+        others = _addresses(value)
+        if any(len(secret) < limits.SECRET_CHARS_MIN for secret in others):
+            raise ValueError(f"each should have at least {limits.SECRET_CHARS_MIN} characters")
+        if len(others) >= limits.KEYS_MAX:
+            raise ValueError(f"at most {limits.KEYS_MAX - 1} may be given")
+        return value
+
+    @property
+    def other_secrets_list(self) -> tuple[str, ...]:
+        """The keys of ``other_secrets``."""
+        return _addresses(self.other_secrets)
 
     @property
     def primaries(self) -> tuple[str, ...]:

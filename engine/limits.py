@@ -216,8 +216,22 @@ ROSTER_READS_BURST_MAX: Final = 60
 ROSTER_SEARCH_CHARS_MAX: Final = 64
 #: Who joined within this is "new" in the host's roster.
 ROSTER_RECENT_MS: Final = 60_000
-#: Life of a token.
+#: Life of a token. Pages renew one that has less than half of it left.
 TOKEN_LIFE_S: Final = 12 * 3_600
+TOKEN_RENEW_S: Final = TOKEN_LIFE_S // 2
+#: Renewals that one replica makes a second, and at once: each looks a session up.
+RENEWALS_PER_S_MAX: Final = 50
+RENEWALS_BURST_MAX: Final = 500
+#: Life of a ticket for a hello, and when a socket that lives is given the next one.
+TICKET_LIFE_S: Final = 90
+TICKET_RENEW_S: Final = 40
+#: How often each replica looks for keys that were rotated and tokens that were revoked.
+TOKENS_CHECK_INTERVAL_MS: Final = 2_000
+#: A new key is believed by everybody for so long before it signs.
+KEY_SETTLE_S: Final = 10
+#: Keys that are believed at once, and the characters of the shortest (256 bits, as HS256 wants).
+KEYS_MAX: Final = 4
+SECRET_CHARS_MIN: Final = 32
 
 # --- Redis beside the channels --------------------------------------------------------------------
 
@@ -300,6 +314,8 @@ assert ROSTER_PAGE_ROWS_MAX * ROSTER_READS_BURST_MAX > PARTICIPANTS_MAX, "all pa
 assert REMOVED_AT_ONCE_MAX * (len(str(PARTICIPANT_ID_MAX)) + 1) + 512 < MESSAGE_BYTES_MAX, (
     "the largest removal is one message"
 )
+assert 2 * TOKENS_CHECK_INTERVAL_MS < KEY_SETTLE_S * 1_000, "one look may fail"
+assert 2 * TICKET_RENEW_S < TICKET_LIFE_S, "a page that was cut off holds a ticket that is good"
 assert 2 * PRESENCE_INTERVAL_MS < PRESENCE_TTL_MS, "one report may be lost"
 assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"
 assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX

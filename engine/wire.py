@@ -47,7 +47,8 @@ class Hello(FromClient, frozen=True, tag="hello"):
     """The first message on a websocket: who is there, and which view it has seen last.
 
     Answered with ``welcome``; sent again after every reconnect. ``epoch`` and ``version`` are 0
-    when nothing was seen yet; when they are the newest, ``welcome`` carries no view.
+    when nothing was seen yet; when they are the newest, ``welcome`` carries no view. ``token`` is a
+    ticket (from a join, ``POST /sessions/{id}/tickets`` or ``pong``), or the token itself.
 
     Example: {"type":"hello","token":"eyJhbGciOiJIUzI1NiJ9.e30.x","epoch":3,"version":17}
     """
@@ -228,10 +229,13 @@ class Fault(ToClient, frozen=True, tag="error"):
 class Pong(ToClient, frozen=True, tag="pong"):
     """The answer to ``ping``.
 
+    Now and then it carries a ``ticket``: what the next hello should be said with.
+
     Example: {"type":"pong","n":7}
     """
 
     n: int = 0
+    ticket: str = ""
 
 
 ServerMessage = (
@@ -303,7 +307,11 @@ class _Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class ReceiptReply(_Reply, frozen=True, tag=1):
-    """The stored answer, from stored fields only."""
+    """The stored answer, from stored fields only.
+
+    ``tells_worth`` says whether the session is self-paced, so that the participant may be told at once
+    what the answer was worth. An actor of the version before leaves it out: then nothing is told.
+    """
 
     opening_no: OpeningNo
     choice_mask: int
@@ -311,6 +319,7 @@ class ReceiptReply(_Reply, frozen=True, tag=1):
     elapsed_ms: int
     correct: bool
     points: int
+    tells_worth: bool = False
 
 
 class JoinedReply(_Reply, frozen=True, tag=2):

@@ -63,6 +63,9 @@ class Viewer(Protocol):
     def close_as(self, name: str) -> None:
         """Close with a code of ``serve_app.errors.CLOSE_CODES``."""
 
+    def close_if_revoked(self) -> None:
+        """Close when the token that it said hello with is not believed any more."""
+
 
 class Room:
     """One session on this replica."""
@@ -287,6 +290,12 @@ class Hub:
             del room.participants[viewer.participant_id]
         if not room.viewers:
             self._drop(room)
+
+    def close_revoked(self, sessions: set[SessionId]) -> None:
+        """Close the sockets in these sessions whose tokens were revoked."""
+        for session_id in sessions & self._rooms.keys():
+            for viewer in list(self._rooms[session_id].viewers):
+                viewer.close_if_revoked()
 
     def rooms(self) -> list[Room]:
         """The sessions that somebody here is in."""

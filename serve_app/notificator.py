@@ -37,6 +37,7 @@ class Notificator:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._hub = Hub(replica.gateway, Subscriber(replica.settings.redis_url))
+        replica.token_watch.on_revoked = self._hub.close_revoked
         self._presence = Presence(replica.cache, self._hub)
         #: Websockets open now.
         self.open = 0

@@ -15,21 +15,20 @@ from actors.settings import Settings
 from actors.shards import Shards
 from actors.tasks import SharedWork
 from engine import limits
-from engine.ids import SessionId
-from engine.model import Mode
 from migrations import check_schemas
 from serve_app.auth import Tokens
 from serve_app.batcher import Gateway
 from serve_app.client_address import ClientAddresses
 from serve_app.doors import Doors
 from serve_app.pin_guard import PinGuard
-from serve_app.rate import KeyedBuckets, Rate
+from serve_app.rate import KeyedBuckets, Rate, TokenBucket
 from serve_app.shared_rate import SharedRate
+from serve_app.token_watch import TokenWatch
 
 #: Connections of one replica to each primary: look-ups and reads only, never one per answer.
 _POOL_SIZE = 8
-_MODES_REMEMBERED_MAX = 10_000
 _ROSTER_RATE = Rate(limits.ROSTER_READS_PER_S_MAX, limits.ROSTER_READS_BURST_MAX)
+_RENEWAL_RATE = Rate(limits.RENEWALS_PER_S_MAX, limits.RENEWALS_BURST_MAX)
 _JOIN_RATE = Rate(limits.JOINS_PER_S_MAX, limits.JOINS_BURST_MAX)
 
 
@@ -41,9 +40,11 @@ class Replica:
         self.shards = shards
         #: Of the catalogue, the only primary where there is one.
         self.pool = shards.catalogue
-        self.tokens = Tokens(settings.secret)
         #: Where requests come from, as keys of limits.
         self.addresses = ClientAddresses(settings.proxies)
+        self.tokens = Tokens.of(settings)
+        self.token_watch = TokenWatch(self.tokens, self.pool)
+        self.renewals = TokenBucket(_RENEWAL_RATE)
         self.reads = ReadReplicas(self.pool, settings.database_url, settings.replicas)
         self.cache = Cache(settings.redis_url)
         self.directory = Directory(shards, settings.ray_namespace, self.cache)
@@ -55,7 +56,6 @@ class Replica:
         #: Pages of hosts' rosters by session.
         self.rosters = KeyedBuckets(_ROSTER_RATE, limits.SESSIONS_LIVE_MAX)
         self.doors = Doors(self.gateway)
-        self._modes: dict[SessionId, Mode] = {}
         #: The question whether the catalogue takes writes.
         self._asking = SharedWork[str, list[asyncpg.Record]]()
 
@@ -70,17 +70,9 @@ class Replica:
         await check_schemas(settings.primaries)
         pools = [await create_pool(url, _POOL_SIZE) for url in settings.primaries]
         collect_seldom()
-        return cls(settings, Shards(pools))
-
-    async def mode_of(self, session_id: SessionId) -> Mode:
-        """Whether a session is live or self-paced; looked up once, it never changes."""
-        mode = self._modes.get(session_id)
-        if mode is None:
-            mode = Mode((await self.directory.by_id(session_id)).mode)
-            if len(self._modes) >= _MODES_REMEMBERED_MAX:
-                self._modes.clear()
-            self._modes[session_id] = mode
-        return mode
+        replica = cls(settings, Shards(pools))
+        await replica.token_watch.start()
+        return replica
 
     async def require_writable(self) -> None:
         """Return when the catalogue takes writes; however many ask at once, it is asked once.
@@ -93,6 +85,7 @@ class Replica:
 
     async def close(self) -> None:
         """Give the connections back."""
+        await self.token_watch.close()
         await self.reads.close()
         await self.cache.close()
         for pool in self.shards.databases:

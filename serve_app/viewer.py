@@ -91,6 +91,7 @@ class Viewer:
         self._pending = 0
         #: Self-paced play: when each question was written to this socket.
         self._asked_ns: dict[int, int] = {}
+        self._ticket_due = 0.0
         self._bucket = TokenBucket(_MESSAGE_RATE)
         self._is_welcome = False
         self._is_slow = False
@@ -176,6 +177,12 @@ class Viewer:
         if self._connection is not None:
             self._connection.close(CLOSE_CODES[name].code, name)
 
+    def close_if_revoked(self) -> None:
+        """See :class:`serve_app.hub.Viewer`."""
+        if self._claims is not None and self._tokens.is_revoked(self._claims):
+            self._refuse(Unauthorized("token: it was revoked; ask for a new link"))
+            self.close_as("unauthorized")
+
     # --- what the client says -----------------------------------------------------------------------
 
     def _refuse(self, error: QuizError, **about: Any) -> None:
@@ -193,7 +200,7 @@ class Viewer:
 
     def _other(self, message: ClientMessage) -> None:
         if isinstance(message, Ping):
-            self._reply(encode_json(Pong(message.n)))
+            self._reply(encode_json(Pong(message.n, self._next_ticket())))
         elif isinstance(message, Hello):
             self._hello(message)
         elif isinstance(message, HostMove):
@@ -201,11 +208,24 @@ class Viewer:
         elif isinstance(message, Ask):
             self._ask(message)
 
+    def _next_ticket(self) -> str:
+        """What the next hello may be said with, when it is time for a new one.
+
+        So a page that is cut off needs nothing but the websocket to come back, however many come.
+        """
+        if not self._is_welcome or time.monotonic() < self._ticket_due:
+            return ""
+        claims = self._claims
+        if claims is None or claims.ends_s < time.time() or self._tokens.is_revoked(claims):
+            return ""
+        self._ticket_due = time.monotonic() + limits.TICKET_RENEW_S
+        return self._tokens.ticket(claims)
+
     def _hello(self, message: Hello) -> None:
         if self._claims is not None:
             raise Conflict("hello was already said on this websocket", "hello_twice")
         try:
-            self._claims = self._tokens.check(message.token, *_HELLO_ROLES)
+            self._claims = self._tokens.check_hello(message.token, *_HELLO_ROLES)
         except Unauthorized as error:
             self._refuse(error)
             self.close_as("unauthorized")
@@ -230,6 +250,8 @@ class Viewer:
             self.close_as("failed")
         else:
             self._welcome(self._room, message, claims, you)
+            # It may have been revoked while the socket was on its way into the room.
+            self.close_if_revoked()
 
     def _welcome(self, room: Room, message: Hello, claims: Claims, you: You | None) -> None:
         view = room.view
@@ -248,6 +270,7 @@ class Viewer:
             you=you,
         )
         self._is_welcome = True
+        self._ticket_due = time.monotonic() + limits.TICKET_RENEW_S
         self._follows = not self._is_slow
         self.attached_ns = time.monotonic_ns()
         self._reply(encode_json(welcome))

@@ -31,7 +31,7 @@ class LiveSite:
         self.stack = stack
         self.folder = folder
         self.base_url = stack.settings.public_url
-        self.operator_token = Tokens(stack.settings.secret).operator()
+        self.operator_token = Tokens.of(stack.settings).operator()
         #: Nodes of Ray beside the head's, where there are any.
         self.nodes: OtherNodes | None = None
         #: Ray's head, where it can be lost.

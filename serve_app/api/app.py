@@ -16,7 +16,7 @@ from starlette.routing import Route
 from engine import limits
 from engine.errors import QuizError
 from engine.wire import encode_json
-from serve_app.api import operations, quizzes, roster, sessions
+from serve_app.api import operations, quizzes, roster, sessions, tokens
 from serve_app.api.answers import PROBLEM_CONTENT, AnswerEndpoint, answer_openapi
 from serve_app.api.body import BodyLimit, LargeBodies
 from serve_app.api.pin_gate import PinGate
@@ -65,8 +65,8 @@ def create_api_app() -> FastAPI:
         responses=_REFUSALS,
     )
     app.state.large_bodies = LargeBodies()
-    for router in (operations.router, quizzes.router, sessions.router, roster.router):
-        app.include_router(router)
+    for part in (operations, quizzes, sessions, roster, tokens):
+        app.include_router(part.router)
     app.add_middleware(BodyLimit)
     app.add_middleware(PinGate)  # in front of it
     app.add_exception_handler(QuizError, _refuse)

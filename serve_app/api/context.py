@@ -104,6 +104,11 @@ async def read_session(
     return await (read(request, work) if database is shards.catalogue else work(database))
 
 
+def no_store(response: Response) -> None:
+    """Keep what a route answers out of every cache (a FastAPI dependency)."""
+    response.headers["cache-control"] = "no-store"
+
+
 def note_change(response: Response) -> None:
     """Have the client's next reads come from the primary (a FastAPI dependency).
 

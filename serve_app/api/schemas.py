@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 from engine import limits
 from engine.model import Mode, PointsMode, QuestionKind, ScoringPolicy
 from engine.phases import Phase, Step
+from serve_app.auth import Role
 
 _Key = Annotated[str, Field(min_length=limits.KEY_CHARS_MIN, max_length=limits.KEY_CHARS_MAX)]
 _Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -202,12 +203,13 @@ class JoinIn(_In):
 
 
 class Joined(BaseModel):
-    """A participant's place and token."""
+    """A participant's place, its token for HTTP, and a ticket for the hello of a websocket."""
 
     session_id: str
     participant_id: int
     nickname: str
     token: str
+    ticket: str
 
 
 class ViewerOut(BaseModel):
@@ -215,6 +217,52 @@ class ViewerOut(BaseModel):
 
     session_id: str
     token: str
+
+
+class TokenIn(_In):
+    """Which token of a session: of ``host`` or ``viewer``; without a role, one's own anew."""
+
+    role: Literal["host", "viewer"] | None = None
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"example": {"role": "host"}}
+    )
+
+
+class TokenOut(BaseModel):
+    """A token of a session. Its page has it behind ``#token=``."""
+
+    session_id: str
+    role: Role
+    token: str
+    expires_in_s: int
+
+
+class TicketOut(BaseModel):
+    """A ticket for the hello of one websocket."""
+
+    session_id: str
+    ticket: str
+    expires_in_s: int
+
+
+class RevocationIn(_In):
+    """Whose tokens of a session end; those who have one need a new link, or join again."""
+
+    roles: Annotated[
+        list[Literal["host", "viewer", "participant"]], Field(min_length=1, max_length=3)
+    ]
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"example": {"roles": ["host"]}}
+    )
+
+
+class RevocationOut(BaseModel):
+    """``host_token`` is a new one when the hosts' have ended, else null."""
+
+    session_id: str
+    host_token: str | None
 
 
 class MoveIn(_In):

@@ -129,11 +129,13 @@ async def join(pin: str, body: JoinIn, request: Request, response: Response) -> 
     if isinstance(reply, FaultReply):
         raise error_of(reply)
     assert isinstance(reply, JoinedReply)
+    token, ticket = replica.tokens.participant_with_ticket(info.session_id, reply.participant_id)
     return Joined(
         session_id=info.session_id,
         participant_id=reply.participant_id,
         nickname=reply.nickname,
-        token=replica.tokens.participant(info.session_id, reply.participant_id),
+        token=token,
+        ticket=ticket,
     )
 
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from serve_app.cli import dead_letters, demo, doctor, import_quiz, migrate, results, up
+from serve_app.cli import dead_letters, demo, doctor, import_quiz, keys, links, migrate, results, up
 from serve_app.cli.console import complain
 from serve_app.embedded.errors import StartError
 
@@ -22,6 +22,9 @@ app.command(name="demo")(demo.demo)
 app.command(name="import")(import_quiz.import_file)
 app.command(name="results")(results.results)
 app.command(name="doctor")(doctor.doctor)
+app.command(name="host-link")(links.host_link)
+app.command(name="operator-link")(links.operator_link)
+app.add_typer(keys.app, name="keys")
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(dead_letters.app, name="dead-letters")
 

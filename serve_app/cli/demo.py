@@ -57,7 +57,7 @@ def demo(
     chosen = _chosen(quiz, questions)
     try:
         with _site(data) as settings:
-            token = Tokens(settings.secret).operator()
+            token = Tokens.of(settings).operator()
             run = Demo(settings.public_url, token, chosen, participants, seed)
             report = asyncio.run(_play(run, is_live=not as_json and out.is_terminal))
     except DemoError as error:

@@ -24,19 +24,18 @@ class FirstSession(NamedTuple):
     host_token: str
 
 
-def first_session(url: str, secret: str) -> FirstSession:
+def first_session(url: str, tokens: Tokens) -> FirstSession:
     """A session in its lobby: the one that an earlier start left there, or a new one.
 
     The sample quiz goes into the library only when the library is empty.
 
     Args:
         url: address of the front, without a slash at the end.
-        secret: signs the tokens.
+        tokens: of the deployment.
 
     Raises:
         StartError: the applications do not do what they should; the message says what they said.
     """
-    tokens = Tokens(secret)
     headers = {"authorization": f"Bearer {tokens.operator()}"}
     try:
         with httpx.Client(base_url=f"{url}/api", headers=headers, timeout=_TIMEOUT_S) as api:

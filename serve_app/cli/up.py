@@ -53,7 +53,7 @@ def up(
 
         deploy(stack.settings, stack.local_url)
         progress("a session to begin with")
-        session = first_session(stack.local_url, stack.settings.secret)
+        session = first_session(stack.local_url, Tokens.of(stack.settings))
         progress("ready; Ctrl-C stops it")
         _print_addresses(stack, session)
         while True:
@@ -69,7 +69,7 @@ def up(
 
 def _print_addresses(stack: EmbeddedStack, session: FirstSession) -> None:
     site = stack.settings.public_url
-    operator = Tokens(stack.settings.secret).operator()
+    operator = Tokens.of(stack.settings).operator()
     for name, value in (
         ("Host", f"{site}/host#token={session.host_token}"),
         ("Join", f"{site}/play?pin={session.pin}   (PIN {session.pin} at {site})"),

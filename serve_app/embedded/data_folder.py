@@ -5,15 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import IO
 
-from actors.settings import Settings
+from actors.settings import Settings, SettingsError
 from serve_app.embedded.errors import StartError
+from serve_app.keys import Key, Keyring, encode_keys, new_secret, read_keys
 
 #: Less than this free, and PostgreSQL's first start would fail half-way.
 _DISK_BYTES_MIN = 512 * 1024**2
@@ -25,9 +25,10 @@ _LOOK_S_MAX = 0.3
 class DataFolder:
     """One folder that outlives the runs; one instance at a time uses it.
 
-    Files: ``postgres/`` the database, ``standby/`` its replica, ``rabbitmq/`` the broker, ``secret``
-    signs the tokens, ``running.json`` the settings of the instance that runs (absent otherwise),
-    ``logs/`` of the last run, ``run`` a link to the temporary folder of the run, ``lock``.
+    Files: ``postgres/`` the database, ``standby/`` its replica, ``rabbitmq/`` the broker,
+    ``keys.json`` what signs the tokens (``secret`` in folders of earlier versions), ``running.json``
+    the settings of the instance that runs (absent otherwise), ``logs/`` of the last run, ``run`` a link
+    to the temporary folder of the run, ``lock``.
 
     Args:
         path: made at need by :meth:`claim`.
@@ -124,16 +125,29 @@ class DataFolder:
             shutil.rmtree(self._run_link.readlink(), ignore_errors=True)
             self._run_link.unlink()
 
-    def secret(self) -> str:
-        """What signs the tokens; made at the first start, readable by its owner only."""
-        path = self.path / "secret"
-        if not path.exists():
-            _write_private(path, secrets.token_urlsafe(48))
-        return path.read_text()
+    @property
+    def keys(self) -> Path:
+        """The keys that sign the tokens (:mod:`serve_app.keys`); :meth:`make_keys` makes them."""
+        return self.path / "keys.json"
+
+    def make_keys(self) -> str:
+        """Make the keys at the first start, readable by their owner only; return what signs now.
+
+        Raises:
+            StartError: they are there, and cannot be read.
+        """
+        if not self.keys.exists():
+            former = self.path / "secret"
+            secret = former.read_text() if former.exists() else new_secret()
+            write_private(self.keys, encode_keys([Key(secret)]))
+        try:
+            return Keyring(read_keys(self.keys)).signing().secret
+        except SettingsError as error:
+            raise StartError(str(error)) from error
 
     def announce(self, settings: Settings) -> None:
         """Tell other commands on this machine how to reach the instance that runs."""
-        _write_private(self._running, json.dumps(settings.model_dump()))
+        write_private(self._running, json.dumps(settings.model_dump()))
 
     def running(self) -> Settings | None:
         """The settings of the instance that uses the folder now, if one is up."""
@@ -166,7 +180,7 @@ def _lock_within(lock: IO[str], seconds: float) -> bool:
             return True
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all."""
     unfinished = path.with_name(f"{path.name}.new")
     unfinished.unlink(missing_ok=True)

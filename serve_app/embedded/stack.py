@@ -35,6 +35,9 @@ from serve_app.embedded.ray_environment import ray_environment
 from serve_app.embedded.ray_runtime import RayRuntime
 from serve_app.embedded.valkey import Valkey
 
+#: Of the deployment on one machine, which never runs two versions at once.
+_AUDIENCE = "rayquiz"
+
 
 class Profile(StrEnum):
     """Which servers there are: how answers become durable follows from them.
@@ -156,7 +159,9 @@ class EmbeddedStack:
         else:
             fields = {
                 **self._make_servers(run, ports),
-                "secret": self._folder.secret(),
+                "secret": self._folder.make_keys(),
+                "keys_file": str(self._folder.keys),
+                "audience": _AUDIENCE,
                 "public_url": self._public_url(port),
                 **self._more,
             }
@@ -196,7 +201,8 @@ class EmbeddedStack:
         """The environment's settings; what this machine knows better stands in for what it lacks."""
         lacking = {}
         if "RAYQUIZ_SECRET" not in os.environ:
-            lacking["RAYQUIZ_SECRET"] = self._folder.secret()
+            lacking["RAYQUIZ_SECRET"] = self._folder.make_keys()
+            lacking["RAYQUIZ_KEYS_FILE"] = str(self._folder.keys)
         if "RAYQUIZ_PUBLIC_URL" not in os.environ:
             lacking["RAYQUIZ_PUBLIC_URL"] = self._public_url(port)
         self._set_environment(lacking)

@@ -1,8 +1,16 @@
 """Nothing acknowledged is lost and nothing counts twice, whatever is killed in the middle."""
 
+import httpx
+import msgspec
+from websockets.sync.client import connect
+
+from engine.model import Mode
+from engine.testing.factories import make_question, make_quiz
+from engine.wire import Answer, Hello, Receipt, Welcome, decode_server_message, encode_json
 from tests.acceptance.rounds import kill, replica_pids
 
 _PARTICIPANTS = 120
+_WAIT_S_MAX = 30
 
 
 def test_session_actor_killed_in_every_question(played):
@@ -49,6 +57,57 @@ def test_valkey_killed_costs_freshness_only(played):
     played.wait_for("the next question without Valkey", lambda: _opening(played) >= 3)
     valkey.start()
     played.finish()
+
+
+def test_the_receipt_of_a_stored_answer_needs_no_database(live_site, open_session):
+    """The first answer over HTTP that a replica sees of a session, with the database away."""
+    stored = {mode: _stored_answer(live_site, open_session, mode) for mode in Mode}
+    postgres = live_site.stack.postgres
+    kill(postgres.pid)
+    try:
+        answered = {
+            mode: httpx.post(
+                f"{path}/answers",
+                json={"opening": 1, "choices": [1]},
+                headers={"authorization": f"Bearer {token}"},
+                timeout=_WAIT_S_MAX,
+            )
+            for mode, (path, token, _) in stored.items()
+        }
+    finally:
+        postgres.start()
+    for mode, (_, _, receipt) in stored.items():
+        assert answered[mode].status_code == 200, answered[mode].text
+        assert answered[mode].content == encode_json(receipt)
+        assert ("points" in answered[mode].json()) == (mode is Mode.SELF_PACED)
+
+
+def _stored_answer(live_site, open_session, mode):
+    """The path of a session, the token of somebody who has answered on a socket, and the receipt."""
+    quiz = msgspec.to_builtins(make_quiz(make_question(time_limit_ms=600_000)))
+    scoring = "accuracy.v1"  # which both allow
+    opened = open_session(quiz, {"mode": mode.value, "scoring": scoring, "preview_ms": 0})
+    path = f"{live_site.base_url}/api/sessions/{opened['session_id']}"
+    joins = f"{live_site.base_url}/api/pins/{opened['pin']}/participants"
+    # Two, because a question that all have answered closes at once, and then refuses.
+    for name in ("Ben", "Mia"):
+        body = {"nickname": name, "join_key": f"key-of-{name}"}
+        token = httpx.post(joins, json=body, timeout=_WAIT_S_MAX).json()["token"]
+    start = {"command_id": "command-1", "step": "start", "phase": "lobby", "opening": 0}
+    headers = {"authorization": f"Bearer {opened['host_token']}"}
+    httpx.post(f"{path}/moves", json=start, headers=headers, timeout=_WAIT_S_MAX).raise_for_status()
+    return path, token, _answer_on_a_socket(live_site.ws_url, token)
+
+
+def _answer_on_a_socket(url, token):
+    with connect(url) as socket:
+        socket.send(encode_json(Hello(token)).decode())
+        assert isinstance(decode_server_message(socket.recv(_WAIT_S_MAX).encode()), Welcome)
+        socket.send(encode_json(Answer(1, (1,))).decode())
+        while True:
+            message = decode_server_message(socket.recv(_WAIT_S_MAX).encode())
+            if isinstance(message, Receipt):
+                return message
 
 
 def _opening(played):

@@ -65,7 +65,7 @@ class Site:
         #: Seconds of processor time that the stack used for the last job, by kind of process.
         self.spent: Counter[str] = Counter()
         self.base = stack.settings.public_url.replace("localhost", "127.0.0.1")
-        self._operator = {"authorization": f"Bearer {Tokens(stack.settings.secret).operator()}"}
+        self._operator = {"authorization": f"Bearer {Tokens.of(stack.settings).operator()}"}
         question = {"kind": "single", "text": "Which?", "choices": list("abcd"), "correct": [1]}
         quiz = {"title": "bench", "questions": [question] * questions}
         with self._api() as api:

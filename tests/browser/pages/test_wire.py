@@ -102,7 +102,8 @@ async def test_close_code_decides_whether_a_page_comes_back(stage):
             for (const code of codes) {
                 const lastSeen = () => ({ epoch: 0, version: 0 });
                 const nobody = () => {};
-                const made = { token: "", lastSeen, onMessage: nobody, onState: nobody };
+                const credentials = { forHello: async () => "" };
+                const made = { credentials, lastSeen, onMessage: nobody, onState: nobody };
                 const connection = new Connection(made);
                 opened = 0;
                 globalThis.setTimeout = (callback) => { callback(); return 1; };
@@ -130,10 +131,11 @@ async def test_waits_between_tries_grow_have_a_bound_and_are_spread(stage):
             };
             const lastSeen = () => ({ epoch: 0, version: 0 });
             const nobody = () => {};
+            const credentials = { forHello: async () => "" };
             const waits = [];
             globalThis.setTimeout = (callback, ms) => { waits.push(ms); callback(); return 1; };
             for (let client = 0; client < 200; client += 1) {
-                new Connection({ token: "", lastSeen, onMessage: nobody, onState: nobody }).start();
+                new Connection({ credentials, lastSeen, onMessage: nobody, onState: nobody }).start();
                 for (let cut = 0; cut < 8; cut += 1) last.onclose({ code: 1012 });
             }
             return waits;

@@ -101,7 +101,7 @@ def test_servers_that_run_elsewhere_are_used_and_stay(no_ray, outside, tmp_path)
     with stack:
         assert stack.settings.database_url == outside.url
         assert stack.settings.public_url.startswith("http://localhost:")
-        assert stack.settings.secret == DataFolder(tmp_path / "data").secret()
+        assert stack.settings.secret == DataFolder(tmp_path / "data").make_keys()
         assert Settings.from_env() == stack.settings
         assert said == ["the schema", "Ray, Serve and HAProxy"]
         assert children() == before

@@ -190,6 +190,13 @@ def test_a_batch_comes_back_as_it_was():
     assert wire.decode_batch_answer(wire.encode_pack(reply)) == reply
 
 
+def test_a_receipt_of_an_actor_of_the_version_before_is_read():
+    old = msgspec.msgpack.encode([4, [[1, 2, 0b10, "", 1_500, True, 900]]])
+    (reply,) = wire.decode_batch_answer(old).replies
+    assert reply == wire.ReceiptReply(2, 0b10, "", 1_500, True, 900)
+    assert not reply.tells_worth
+
+
 def test_a_batch_of_choices_stays_under_what_ray_puts_into_a_message():
     item = wire.AnswerItem(limits.PARTICIPANTS_MAX, limits.QUIZ_QUESTIONS_MAX, 0xFF, "", 600_000)
     assert len(wire.encode_pack([item] * limits.BATCH_ITEMS_MAX)) < 100 * 1024

@@ -7,11 +7,13 @@ import time
 import jwt
 import pytest
 
+from actors.revocations import Revocation
 from engine import limits
 from engine.errors import Unauthorized
 from engine.ids import ParticipantId, Pin, SessionId
 from serve_app import auth
 from serve_app.auth import Role, Tokens, bearer
+from serve_app.keys import Key
 
 SECRET = "a secret that is long enough for every algorithm that somebody could try here"
 SESSION = SessionId("00000000-0000-4000-8000-000000000001")
@@ -118,6 +120,132 @@ def test_forged_tokens_are_not_remembered(tokens):
     with pytest.raises(Unauthorized):
         tokens.check(signed(secret=SECRET[::-1]), *Role)
     assert tokens._known == {}
+
+
+# --- keys, audience, subject -------------------------------------------------------------------------
+
+
+def claims_in(token):
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+def test_a_token_names_its_key_its_audience_and_whom_it_is_for():
+    tokens = Tokens(SECRET, "site")
+    token = tokens.participant(SESSION, ParticipantId(3))
+    assert jwt.get_unverified_header(token)["kid"] == Key(SECRET).key_id
+    assert (claims_in(token)["aud"], claims_in(token)["sub"]) == ("site", "participant:3")
+    assert claims_in(tokens.operator())["sub"] == "operator"
+    assert claims_in(tokens.of_session(Role.HOST, SESSION, Pin("1")))["sub"] == "host"
+
+
+def test_a_token_of_the_version_before_is_believed():
+    """It names no key, no audience and no subject."""
+    for tokens in (Tokens(SECRET), Tokens(SECRET, "site")):
+        claims = tokens.check(signed(iat=int(time.time())), Role.PARTICIPANT)
+        assert claims[:3] == (Role.PARTICIPANT, SESSION, 3)
+
+
+def test_the_version_before_believes_new_tokens_and_tickets_while_no_audience_is_set(tokens):
+    token = tokens.participant(SESSION, ParticipantId(3))
+    ticket = tokens.ticket(tokens.check(token, Role.PARTICIPANT))
+    options = {"require": ["exp", "iss", "role"]}  # what it looked at
+    for one in (token, ticket):
+        found = jwt.decode(one, SECRET, algorithms=["HS256"], issuer="rayquiz", options=options)
+        assert (found["role"], found["sid"], found["pid"]) == ("participant", SESSION, 3)
+
+
+def test_a_token_for_another_deployment():
+    token = Tokens(SECRET, "staging").operator()
+    with pytest.raises(Unauthorized, match="another deployment"):
+        Tokens(SECRET, "production").check(token, Role.OPERATOR)
+
+
+@pytest.mark.parametrize("kid", ["", "x", 7, None, ["x"], {}])
+def test_a_key_id_that_nobody_knows(tokens, kid):
+    forged = jwt.api_jws.encode(b"{}", SECRET, headers={"kid": "x"})
+    header = json.dumps({"alg": "HS256", "typ": "JWT", "kid": kid}).encode()
+    first = base64.urlsafe_b64encode(header).decode().rstrip("=")
+    with pytest.raises(Unauthorized):
+        tokens.check(".".join((first, *forged.split(".")[1:])), *Role)
+
+
+def test_a_token_from_a_clock_that_is_ahead_is_believed(tokens):
+    assert tokens.check(signed(iat=int(time.time()) + 5), Role.PARTICIPANT)
+
+
+# --- tickets and renewal ----------------------------------------------------------------------------
+
+
+def test_a_ticket_is_good_for_a_hello_and_nothing_else(tokens):
+    token = tokens.participant(SESSION, ParticipantId(3))
+    claims = tokens.check(token, Role.PARTICIPANT)
+    ticket = tokens.ticket(claims)
+    found = tokens.check_hello(ticket, Role.PARTICIPANT)
+    assert found[:3] == claims[:3]
+    assert found.expires_s - time.time() <= limits.TICKET_LIFE_S
+    with pytest.raises(Unauthorized, match="websocket's hello only"):
+        tokens.check(ticket, *Role)
+    with pytest.raises(Unauthorized, match="its role is participant"):
+        tokens.check_hello(ticket, Role.HOST)
+    assert tokens.check_hello(token, Role.PARTICIPANT) == claims, "pages of the version before"
+
+
+def test_the_ticket_of_a_join_is_that_of_its_token(tokens):
+    token, ticket = tokens.participant_with_ticket(SESSION, ParticipantId(3))
+    claims, found = tokens.check(token, *Role), tokens.check_hello(ticket, *Role)
+    assert (found[:3], found.given_ms, found.ends_s) == (claims[:3], claims.given_ms, claims.ends_s)
+
+
+def test_a_ticket_never_outlives_the_token_behind_it(tokens, monkeypatch):
+    claims = tokens.check(signed(exp=int(time.time()) + 30), *Role)
+    ticket = tokens.ticket(claims)
+    again = tokens.ticket(tokens.check_hello(ticket, *Role))
+    for one in (ticket, again):
+        assert tokens.check_hello(one, *Role).expires_s == claims.expires_s
+
+
+def test_a_renewed_token_is_the_same_right_for_longer(tokens, monkeypatch):
+    claims = tokens.check(tokens.of_session(Role.HOST, SESSION, Pin("1")), *Role)
+    later = time.time() + limits.TOKEN_LIFE_S - 60
+    monkeypatch.setattr(auth.time, "time", lambda: later)
+    renewed = tokens.check(tokens.renewed(claims), *Role)
+    assert renewed.expires_s == int(later) + limits.TOKEN_LIFE_S
+    assert (renewed[:3], renewed.given_ms, renewed.pin) == (claims[:3], claims.given_ms, "1")
+
+
+# --- revocation -------------------------------------------------------------------------------------
+
+
+def now_ms():
+    return time.time_ns() // 1_000_000
+
+
+def test_what_was_given_before_a_revocation_ends_and_what_is_given_after_it_does_not(tokens):
+    host = tokens.of_session(Role.HOST, SESSION, Pin("1"))
+    viewer = tokens.of_session(Role.VIEWER, SESSION, Pin("1"))
+    other = tokens.of_session(Role.HOST, OTHER, Pin("1"))
+    claims = tokens.check(host, Role.HOST)
+    derived = {"renewed": tokens.renewed(claims), "ticket": tokens.ticket(claims)}
+    # On the clock of a replica that is ahead.
+    assert tokens.revoke([Revocation(SESSION, Role.HOST, now_ms() + 500)]) == {SESSION}
+    for token in (host, derived["renewed"]):
+        with pytest.raises(Unauthorized, match="revoked"):
+            tokens.check(token, Role.HOST)
+    with pytest.raises(Unauthorized, match="revoked"):
+        tokens.check_hello(derived["ticket"], Role.HOST)
+    assert tokens.is_revoked(claims)
+    # Made in the moment before every replica knew: it stands for the same right.
+    with pytest.raises(Unauthorized, match="revoked"):
+        tokens.check(tokens.renewed(claims), Role.HOST)
+    for token in (viewer, other, tokens.of_session(Role.HOST, SESSION, Pin("1"))):
+        assert tokens.check(token, *Role)
+
+
+def test_revocations_are_told_once(tokens):
+    revocations = [Revocation(SESSION, Role.HOST, 5), Revocation(OTHER, Role.VIEWER, 5)]
+    assert tokens.revoke(revocations) == {SESSION, OTHER}
+    assert tokens.revoke(revocations) == set()
+    assert tokens.revoke([*revocations[:1], Revocation(OTHER, Role.VIEWER, 6)]) == {OTHER}
 
 
 @pytest.mark.parametrize("header", ["Bearer x", "bearer x", "BEARER  x "])

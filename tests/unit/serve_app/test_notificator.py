@@ -51,6 +51,7 @@ async def notificator(gateway, subscriber, monkeypatch):
         gateway=gateway,
         tokens=Tokens("a secret of at least thirty-two bytes"),
         settings=SimpleNamespace(redis_url="redis://unused"),
+        token_watch=SimpleNamespace(),
         cache=Cache("unix:///nowhere"),
     )
     notificator = Notificator(replica)

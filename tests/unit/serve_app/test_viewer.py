@@ -6,6 +6,7 @@ from collections import Counter
 import msgspec
 import pytest
 
+from actors.revocations import Revocation
 from engine import limits
 from engine.errors import Conflict, ServerFault, Unavailable
 from engine.ids import OpeningNo
@@ -29,6 +30,7 @@ from engine.wire import (
     Welcome,
     encode_json,
 )
+from serve_app import viewer as module
 from serve_app.auth import Role, Tokens
 from serve_app.errors import CLOSE_CODES
 from serve_app.viewer import Viewer
@@ -94,6 +96,68 @@ def enter(connect, settle):
         return client
 
     return enter
+
+
+# --- tickets and revocation --------------------------------------------------------------------------
+
+
+async def test_hello_with_a_ticket(enter):
+    ticket = TOKENS.ticket(TOKENS.check(BEN, Role.PARTICIPANT))
+    assert (await enter(ticket)).welcome.you.participant_id == 2
+
+
+async def test_a_socket_that_lives_is_given_the_next_ticket_now_and_then(enter, monkeypatch):
+    client = await enter(MIA)
+    assert client.say("ping", n=1) == [Pong(1)]
+    later = module.time.monotonic() + limits.TICKET_RENEW_S
+    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    (pong,) = client.say("ping", n=2)
+    assert TOKENS.check_hello(pong.ticket, Role.PARTICIPANT).participant_id == 1
+    assert client.say("ping", n=3) == [Pong(3)], "one is enough for a while"
+    assert (await enter(pong.ticket)).welcome.you.participant_id == 1
+
+
+async def test_whoever_has_not_said_hello_gets_no_ticket(connect, monkeypatch):
+    later = module.time.monotonic() + limits.TICKET_RENEW_S
+    client = connect()
+    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    assert client.say("ping", n=1) == [Pong(1)]
+
+
+@pytest.fixture
+def revoke():
+    """Revoke all tokens of a role given so far; what was revoked is forgotten after the test."""
+
+    def revoke(role):
+        later_ms = int(module.time.time() * 1000) + 1_000
+        return TOKENS.revoke([Revocation(SESSION_ID, role, later_ms)])
+
+    yield revoke
+    TOKENS.revoke([])
+
+
+async def test_sockets_of_revoked_tokens_are_closed_and_no_others(enter, connect, hub, revoke):
+    host, mia = await enter(HOST), await enter(MIA)
+    hub.close_revoked(revoke(Role.HOST))
+    (fault,) = host.connection.take()
+    assert fault.code == "unauthorized"
+    assert "revoked" in fault.detail
+    assert host.closed == ["unauthorized"]
+    assert mia.closed == []
+    again = connect()
+    again.say("hello", token=HOST)
+    assert again.closed == ["unauthorized"]
+
+
+async def test_a_token_that_is_revoked_on_the_way_into_the_room(connect, gateway, settle, revoke):
+    gateway.place_gate.clear()
+    client = connect()
+    client.say("hello", token=MIA)
+    await settle()
+    revoke(Role.PARTICIPANT)
+    gateway.place_gate.set()
+    await settle()
+    assert client.closed == ["unauthorized"]
 
 
 # --- hello ------------------------------------------------------------------------------------------

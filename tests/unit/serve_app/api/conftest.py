@@ -76,10 +76,6 @@ class FakeReplica:
             raise self.reply
         return self.lock if method == "lock" else self.reply
 
-    async def mode_of(self, session_id):
-        assert session_id == SESSION
-        return self.mode
-
 
 @pytest.fixture
 def replica():

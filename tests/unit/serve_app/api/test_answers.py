@@ -26,8 +26,7 @@ def post(client, replica):
 
 @pytest.mark.parametrize("mode", list(Mode))
 async def test_the_receipt(post, replica, mode):
-    replica.mode = mode
-    replica.reply = ReceiptReply(1, 0b10, "", 250, True, 900)
+    replica.reply = ReceiptReply(1, 0b10, "", 250, True, 900, mode is Mode.SELF_PACED)
     response = await post({"opening": 1, "choices": [1]})
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-store"

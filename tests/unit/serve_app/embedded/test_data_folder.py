@@ -99,23 +99,37 @@ def test_a_folder_that_cannot_be_made_gets_a_sentence(tmp_path):
         DataFolder(tmp_path / "file" / "data").claim()
 
 
-def test_the_secret_is_made_once_and_is_its_owners_only(folder):
+def test_the_keys_are_made_once_and_are_their_owners_only(folder):
     before = os.umask(0)
     try:
         folder.claim()
-        secret = folder.secret()
+        secret = folder.make_keys()
     finally:
         os.umask(before)
     assert len(secret) >= 32
-    assert folder.secret() == DataFolder(folder.path).secret() == secret
-    assert mode_of(folder.path / "secret") == 0o600
+    assert folder.make_keys() == DataFolder(folder.path).make_keys() == secret
+    assert mode_of(folder.path / "keys.json") == 0o600
 
 
-def test_a_secret_whose_writing_was_cut_short_is_made_anew(folder):
+def test_keys_whose_writing_was_cut_short_are_made_anew(folder):
     folder.claim()
-    (folder.path / "secret.new").write_text("half a sec")
-    assert len(folder.secret()) >= 32
-    assert sorted(path.name for path in folder.path.iterdir()) == ["lock", "logs", "secret"]
+    (folder.path / "keys.json.new").write_text("half a key")
+    assert len(folder.make_keys()) >= 32
+    assert sorted(path.name for path in folder.path.iterdir()) == ["keys.json", "lock", "logs"]
+
+
+def test_a_folder_of_an_earlier_version_keeps_its_secret(folder):
+    folder.claim()
+    (folder.path / "secret").write_text("s" * 64)
+    assert folder.make_keys() == "s" * 64
+
+
+def test_keys_that_cannot_be_read_are_named_and_not_shown(folder):
+    folder.claim()
+    (folder.path / "keys.json").write_text('{"keys": [{"secret": "do-not-show"}]}')
+    with pytest.raises(StartError, match=r"keys\.json: one is too short") as caught:
+        folder.make_keys()
+    assert "do-not-show" not in str(caught.value)
 
 
 def test_other_commands_find_the_instance_as_long_as_it_runs(folder):

@@ -247,6 +247,8 @@ def test_pages_give_up_waiting_for_welcome_before_the_server_closes(assets):
         ("NICKNAME_CHARS_MAX", limits.NICKNAME_CHARS_MAX),
         ("TYPED_CHARS_MAX", limits.TYPED_CHARS_MAX),
         ("QUIZ_BYTES_MAX", limits.QUIZ_BYTES_MAX),
+        ("TOKEN_RENEW_S", limits.TOKEN_RENEW_S),
+        ("TICKET_LIFE_S", limits.TICKET_LIFE_S),
     ],
 )
 def test_bounds_are_the_servers(assets, name, value):

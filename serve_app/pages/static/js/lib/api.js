@@ -14,12 +14,12 @@ export class ApiError extends Error {
   }
 }
 
-export async function call(method, path, { token = "", json, body } = {}) {
+export async function call(method, path, { token = "", json, body, timeoutMs = TIMEOUT_MS } = {}) {
   const headers = {};
   if (token) headers.authorization = `Bearer ${token}`;
   if (json !== undefined) headers["content-type"] = "application/json";
   const stop = new AbortController();
-  const timer = setTimeout(() => stop.abort(), TIMEOUT_MS);
+  const timer = setTimeout(() => stop.abort(), timeoutMs);
   let response;
   let text;
   try {

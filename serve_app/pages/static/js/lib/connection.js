@@ -21,7 +21,7 @@ const FULL = 4006;
 const FULL_WAIT_MS = 4000;
 
 export class Connection {
-  #token;
+  #credentials;
   #lastSeen;
   #onMessage;
   #onState;
@@ -34,8 +34,8 @@ export class Connection {
   #retryTimer = 0;
 
   // `lastSeen()` gives {epoch, version} of the view held, zeros when there is none.
-  constructor({ token, lastSeen, onMessage, onState }) {
-    this.#token = token;
+  constructor({ credentials, lastSeen, onMessage, onState }) {
+    this.#credentials = credentials;
     this.#lastSeen = lastSeen;
     this.#onMessage = onMessage;
     this.#onState = onState;
@@ -71,7 +71,12 @@ export class Connection {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}/ws`);
     this.#socket = socket;
-    socket.onopen = () => this.#write({ type: "hello", token: this.#token, ...this.#lastSeen() });
+    // Asked for while the socket opens, if it must be asked for.
+    const credential = this.#credentials.forHello();
+    socket.onopen = async () => {
+      const token = await credential;
+      if (this.#socket === socket) this.#write({ type: "hello", token, ...this.#lastSeen() });
+    };
     socket.onmessage = (event) => this.#hear(event.data);
     socket.onclose = (event) => this.#closed(event.code);
   }
@@ -83,7 +88,10 @@ export class Connection {
   #hear(data) {
     this.#heardAt = performance.now();
     const message = JSON.parse(data);
-    if (message.type === "pong") return;
+    if (message.type === "pong") {
+      if (message.ticket) this.#credentials.keepTicket(message.ticket);
+      return;
+    }
     if (message.type === "welcome") {
       this.#tries = 0;
       this.#setState("live");

@@ -5,6 +5,8 @@ export const PIN_DIGITS = 6;
 export const NICKNAME_CHARS_MAX = 24;
 export const TYPED_CHARS_MAX = 200;
 export const QUIZ_BYTES_MAX = 4194304;
+export const TOKEN_RENEW_S = 21600;
+export const TICKET_LIFE_S = 90;
 export const EXTEND_MS = 10000;
 
 // Websocket close codes. Where `reconnect` is false the text is the last word on the page, unless the

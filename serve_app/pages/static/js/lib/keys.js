@@ -7,9 +7,49 @@ export function randomKey() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-// The token in the address's fragment, which browsers send to no server.
-export function tokenOfFragment() {
-  return new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+// The token of this page. It comes in the address's fragment, which browsers send to no server, and
+// leaves the address bar at once: whoever sees the screen must not read it. The tab keeps it, so that
+// the page can be reloaded.
+export function tokenOfPage() {
+  const name = location.pathname + location.search;
+  const given = takeFragment();
+  if (given) keepToken(name, given);
+  // A link that is opened while its page is shown loads nothing by itself.
+  addEventListener("hashchange", () => {
+    const another = takeFragment();
+    if (!another) return;
+    keepToken(name, another);
+    location.reload();
+  });
+  return given || keptToken(name);
+}
+
+// Open a page of ours with a token, without writing it into an address.
+export function openWithToken(path, token) {
+  keepToken(path, token);
+  location.href = path;
+}
+
+export function keepToken(path, token) {
+  try {
+    sessionStorage.setItem(`rayquiz.token.${path}`, token);
+  } catch {
+    // Blocked: a reload will ask for the link again.
+  }
+}
+
+function keptToken(path) {
+  try {
+    return sessionStorage.getItem(`rayquiz.token.${path}`) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function takeFragment() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+  if (token) history.replaceState(history.state, "", location.pathname + location.search);
+  return token;
 }
 
 // What a token says about itself. Only the server can tell whether it is true.

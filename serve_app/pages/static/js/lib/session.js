@@ -3,11 +3,14 @@
 
 import { ServerClock } from "./clock.js";
 import { Connection } from "./connection.js";
+import { Credentials } from "./credentials.js";
 import { PROTOCOL_VERSION } from "./facts.js";
-import { claimsOf, randomKey } from "./keys.js";
+import { randomKey } from "./keys.js";
 import { Outbox } from "./outbox.js";
 
 const PUMP_MS = 500;
+// Spread, because a whole hall has joined in the same minute.
+const RENEW_LOOK_MS = 600_000 * (0.8 + 0.4 * Math.random());
 
 export class Session {
   clock = new ServerClock();
@@ -32,12 +35,18 @@ export class Session {
   // Self-paced play: openings up to this one are in `you.points` already.
   #countedUpTo = 0;
 
-  constructor(token) {
-    const claims = claimsOf(token);
+  // `given` may have the `ticket` of a join, and `onToken`, which is told a token that was renewed.
+  constructor(token, given = {}) {
+    const onToken = (renewed) => {
+      given.onToken?.(renewed);
+      this.#set({});
+    };
+    this.credentials = new Credentials(token, { ...given, onToken });
+    const { claims } = this.credentials;
     if (claims.pid) this.#outbox.persistAs(`rayquiz.taps.${claims.sid}.${claims.pid}`);
     this.claims = claims;
     this.#connection = new Connection({
-      token,
+      credentials: this.credentials,
       lastSeen: () => ({
         epoch: this.state.view?.epoch ?? 0,
         version: this.state.view?.version ?? 0,
@@ -50,6 +59,9 @@ export class Session {
   start() {
     this.#connection.start();
     setInterval(() => this.#pump(), PUMP_MS);
+    setInterval(() => {
+      if (this.state.view) this.credentials.renewAtNeed(this.clock);
+    }, RENEW_LOOK_MS);
   }
 
   // Say hello anew: to take this place back from another tab, or to be told where one stands.

@@ -3,7 +3,7 @@
 import { html, render, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
 import { callUntilAnswered } from "../lib/api.js";
 import { announce, useSession } from "../lib/hooks.js";
-import { claimsOf, tokenOfFragment } from "../lib/keys.js";
+import { tokenOfPage } from "../lib/keys.js";
 import { Session } from "../lib/session.js";
 import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
 import { Brand, joinAddress } from "../parts/brand.js";
@@ -37,7 +37,7 @@ function Watching({ token }) {
   const { view } = state;
   useAnnouncements(view);
   if (!canShow(state)) return html`<${NoView} session=${session} state=${state} />`;
-  const { pin = "" } = claimsOf(token);
+  const { pin = "" } = session.claims;
   return html`
     <${ConnectionBanner} state=${state} kept="The quiz goes on." />
     <header class="board-head"><${Brand} /><span class="board-title" dir="auto">${view.title}</span></header>
@@ -93,7 +93,7 @@ function Foot({ view, pin }) {
 }
 
 const pin = new URLSearchParams(location.search).get("pin") ?? "";
-const token = tokenOfFragment();
+const token = tokenOfPage();
 if (pin || token) {
   render(html`<${Board} pin=${pin} givenToken=${token} />`, document.getElementById("app"));
 } else {

@@ -2,7 +2,7 @@
 
 import { html, render, useEffect, useMemo, useState } from "../../vendor/preact-htm.js";
 import { announce, useSession } from "../lib/hooks.js";
-import { claimsOf, tokenOfFragment } from "../lib/keys.js";
+import { keepToken, tokenOfPage } from "../lib/keys.js";
 import { Session } from "../lib/session.js";
 import { plural } from "../lib/words.js";
 import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
@@ -17,7 +17,7 @@ import { ResultsDownload } from "../parts/results.js";
 import { Scoreboard } from "../parts/scoreboard.js";
 
 function Host({ token }) {
-  const session = useMemo(() => new Session(token), [token]);
+  const session = useMemo(() => new Session(token, { onToken: (renewed) => keepToken("/host", renewed) }), [token]);
   useEffect(() => session.start(), [session]);
   const state = useSession(session);
   const [leaving, setLeaving] = useState(null);
@@ -25,19 +25,19 @@ function Host({ token }) {
   useEffect(() => {
     if (view) announce(PHASE_NAMES[view.phase] ?? "");
   }, [view?.phase, view?.opening_no]);
-  if (!canShow(state)) return html`<${NoView} session=${session} state=${state} />`;
-  const { pin = "", sid } = claimsOf(token);
+  if (!canShow(state)) return html`<${NoView} session=${session} state=${state} hint=${LOST} />`;
+  const { pin = "", sid } = session.claims;
   return html`
     <${ConnectionBanner} state=${state} kept="What you press is kept." />
     <header class="host-head">
       <${Brand} />
       <span class="host-title" dir="auto">${view.title}</span>
       <span class="host-pin">PIN <b>${pin}</b></span>
-      ${!isOver(view) && html`<${Connected} sessionId=${sid} token=${token} players=${view.participants_count} />`}
+      ${!isOver(view) && html`<${Connected} sessionId=${sid} token=${session.credentials.token} players=${view.participants_count} />`}
       <a class="button small" href="/board?pin=${pin}" target="_blank" rel="noopener">Big screen</a>
     </header>
     <main class="host-main phase-${view.phase}">
-      <${HostPhase} view=${view} clock=${session.clock} pin=${pin} sessionId=${sid} token=${token} onRemove=${setLeaving} />
+      <${HostPhase} view=${view} clock=${session.clock} pin=${pin} sessionId=${sid} token=${session.credentials.token} onRemove=${setLeaving} />
     </main>
     <${Controls} session=${session} state=${state} />
     ${leaving && html`<${Confirm}
@@ -50,6 +50,8 @@ function Host({ token }) {
       onClose=${() => setLeaving(null)}
     />`}`;
 }
+
+const LOST = html`<p>Whoever runs this server can open the quiz again from the <a href="/library">library</a>.</p>`;
 
 function isOver(view) {
   return view.phase === "finished" || view.phase === "cancelled";
@@ -97,7 +99,7 @@ function HostPhase({ view, clock, pin, sessionId, token, onRemove }) {
   }
 }
 
-const token = tokenOfFragment();
+const token = tokenOfPage();
 if (token) {
   render(html`<${Host} token=${token} />`, document.getElementById("app"));
 } else {

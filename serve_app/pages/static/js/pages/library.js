@@ -2,11 +2,12 @@
 
 import { html, render, useEffect, useState } from "../../vendor/preact-htm.js";
 import { call } from "../lib/api.js";
-import { tokenOfFragment } from "../lib/keys.js";
+import { openWithToken, tokenOfPage } from "../lib/keys.js";
 import { plural } from "../lib/words.js";
 import { Brand } from "../parts/brand.js";
 import { Confirm } from "../parts/dialog.js";
 import { Importer } from "../parts/importer.js";
+import { Running } from "../parts/running.js";
 import { StartDialog } from "../parts/settings.js";
 
 function Library({ token }) {
@@ -39,7 +40,7 @@ function Library({ token }) {
     await attempt(async () => {
       const json = { quiz_id: starting.quiz_id, settings };
       const opened = await call("POST", "/sessions", { token, json });
-      location.href = `/host#token=${opened.host_token}`;
+      openWithToken("/host", opened.host_token);
     });
     setBusy(false);
   };
@@ -64,7 +65,8 @@ function Library({ token }) {
         </li>`)}</ul>
         ${following && html`<button class="button" onClick=${() => load(following)}>Show more</button>`}
       </section>
-      <${Importer} token=${token} onImported=${() => load()} />
+      <aside class="library-side"><${Running} token=${token} />
+      <${Importer} token=${token} onImported=${() => load()} /></aside>
     </main>
     ${starting && html`<${StartDialog} quiz=${starting} problem=${problem} isBusy=${isBusy} onStart=${start} onClose=${() => setStarting(null)} />`}
     ${deleting && html`<${Confirm} title="Delete ${deleting.title}?" text="Sessions that are open keep their copy."
@@ -72,7 +74,7 @@ function Library({ token }) {
       onClose=${() => setDeleting(null)} />`}`;
 }
 
-const token = tokenOfFragment();
+const token = tokenOfPage();
 render(
   token
     ? html`<${Library} token=${token} />`

@@ -37,7 +37,7 @@ function Play({ pin }) {
     callUntilAnswered("GET", `/pins/${pin}`, {}, (error) => setProblem(error.message)).then(found, failed);
   }, []);
 
-  if (place?.token) return html`<${Playing} place=${place} />`;
+  if (place?.token) return html`<${Playing} pin=${pin} place=${place} onPlace=${setPlace} />`;
   if (place) return html`<${JoinForm} pin=${pin} title=${info.title} place=${place} onJoined=${setPlace} />`;
   return html`<main class="center-page">
     ${problem ? html`<h1>${problem}</h1>` : html`<span class="spinner large"></span><p>Looking for the quiz…</p>`}
@@ -45,10 +45,20 @@ function Play({ pin }) {
   </main>`;
 }
 
-function Playing({ place }) {
-  const session = useMemo(() => new Session(place.token), [place.token]);
+function Playing({ pin, place, onPlace }) {
+  const session = useMemo(() => {
+    const onToken = (token) => keepPlace(pin, { ...place, token });
+    return new Session(place.token, { ticket: place.ticket, onToken });
+  }, [place.token]);
   useEffect(() => session.start(), [session]);
   const state = useSession(session);
+  // A token that was ended is no reason to leave: the join key gives the same place again.
+  const mayReturn = place.joinKey && place.nickname && !place.hasReturned;
+  const returns = state.ended?.name === "unauthorized" && mayReturn;
+  useEffect(() => {
+    if (returns) returnTo(pin, place).then(onPlace);
+  }, [returns]);
+  if (returns) return html`<${NoView} session=${session} state=${{ ...state, ended: null }} />`;
   if (!canShow(state)) return html`<${NoView} session=${session} state=${state} />`;
   const { view, you } = state;
   const isAnswering = view.phase === "question_open" || view.phase === "self_paced_open";
@@ -59,6 +69,19 @@ function Playing({ place }) {
     </header>
     <${ConnectionBanner} state=${state} kept=${isAnswering ? "Your answer is kept." : "Your place is kept."} />
     <main class="play-main phase-${view.phase}"><${PlayPhase} session=${session} state=${state} /></main>`;
+}
+
+// Once for each page, so that a server that refuses is not asked for ever.
+async function returnTo(pin, place) {
+  const returned = { ...place, hasReturned: true };
+  try {
+    const json = { nickname: place.nickname, join_key: place.joinKey };
+    const joined = await callUntilAnswered("POST", `/pins/${pin}/participants`, { json });
+    keepPlace(pin, { ...place, token: joined.token });
+    return { ...returned, token: joined.token, ticket: joined.ticket };
+  } catch {
+    return returned;
+  }
 }
 
 function PlayPhase({ session, state }) {

@@ -19,8 +19,9 @@ export function ConnectionBanner({ state, kept }) {
   return null;
 }
 
-// The whole page when there is no way back, or nothing has been heard yet.
-export function NoView({ session, state }) {
+// The whole page when there is no way back, or nothing has been heard yet. `hint` says where a new link
+// is to be had.
+export function NoView({ session, state, hint }) {
   if (!state.ended) {
     const text = state.connection === "cut" ? "No connection. Trying again…" : "Connecting…";
     return html`<main class="center-page" aria-busy="true">
@@ -32,6 +33,7 @@ export function NoView({ session, state }) {
     <h1>${state.ended.text}</h1>
     ${state.ended.again &&
     html`<button class="button primary" onClick=${() => session.sayHelloAgain()}>${state.ended.again}</button>`}
+    ${state.ended.name === "unauthorized" && hint}
     <p><a href="/">To the start</a></p>
   </main>`;
 }

@@ -35,7 +35,7 @@ export function JoinForm({ pin, title, place, onJoined }) {
       );
       const kept = { ...place, nickname: joined.nickname, token: joined.token };
       keepPlace(pin, kept);
-      onJoined(kept);
+      onJoined({ ...kept, ticket: joined.ticket });
     } catch (error) {
       setProblem(error.code === "nickname_invalid" ? `${error.message} ${error.detail}` : error.message);
       setWaits("");

@@ -1,0 +1,162 @@
+"""What lets a page in: tokens that nobody can read, tickets, links that were lost, and leaked ones."""
+
+import json
+import re
+
+import jwt
+import pytest
+from playwright.async_api import expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+_PLANET = {"kind": "single", "text": "Which?", "choices": ["a", "b"], "correct": [1]}
+
+
+def hellos(network):
+    """The tokens of the hellos that a page has said."""
+    said = [json.loads(message) for message in network.said]
+    return [message["token"] for message in said if message["type"] == "hello"]
+
+
+def is_ticket(token):
+    return jwt.get_unverified_header(token)["typ"] == "ticket+jwt"
+
+
+async def heard_requests(page):
+    """Address and Referer of every request that the page makes from now on."""
+    heard = []
+    page.on("request", lambda one: heard.append(f"{one.url} {one.headers.get('referer', '')}"))
+    return heard
+
+
+async def test_tokens_leave_the_address_bar_at_once_and_pages_can_be_reloaded(stage):
+    session = stage.session(_PLANET)
+    operator, host = stage.site.operator_token, session["host_token"]
+    for path, token, shown in (
+        ("/library", operator, "Quizzes"),
+        ("/host", host, "Start"),
+        ("/board", session["viewer_token"], session["pin"][:3]),
+    ):
+        page = await stage.open(f"{path}#token={token}")
+        await expect(page.locator("#app")).to_contain_text(shown)
+        assert page.url == f"{stage.site.base_url}{path}"
+        assert token not in await page.title()
+        requests = await heard_requests(page)
+        await page.reload()
+        await expect(page.locator("#app")).to_contain_text(shown)
+        # Nor does any page that is gone to, or come back to, have it in its address.
+        await page.goto(f"{stage.site.base_url}/")
+        await page.go_back()
+        await expect(page.locator("#app")).to_contain_text(shown)
+        assert page.url == f"{stage.site.base_url}{path}"
+        assert requests
+        assert not [one for one in requests if token in one]
+        content = await page.content()
+        assert token not in content
+
+
+async def test_another_link_that_is_opened_on_its_own_page_is_taken(stage):
+    first, second = stage.session(_PLANET), stage.session(_PLANET)
+    host = await stage.host(first)
+    await expect(host.locator(".host-pin")).to_contain_text(first["pin"])
+    await host.evaluate("token => { location.hash = `token=${token}`; }", second["host_token"])
+    await expect(host.locator(".host-pin")).to_contain_text(second["pin"])
+    assert "#" not in host.url
+
+
+async def test_a_page_says_hello_with_tickets_and_comes_back_without_a_request(stage, make_network):
+    session = stage.session(_PLANET)
+    wires = [make_network(), make_network()]
+    host = await stage.host(session, wires[0])
+    phone = await stage.join(session, "Mia", wires[1])
+    await expect(host.get_by_role("button", name="Start")).to_be_visible()
+    for page, wire in ((host, wires[0]), (phone, wires[1])):
+        requests = await heard_requests(page)
+        count = len(hellos(wire))
+        await wire.close(1012)
+        await wire.opened(count + 1)
+        await expect(page.locator(".banner-cut")).to_have_count(0)
+        assert [is_ticket(token) for token in hellos(wire)] == [True] * (count + 1)
+        assert not [one for one in requests if "/tickets" in one]
+
+
+async def test_a_page_whose_api_is_away_says_hello_with_its_token(stage, make_network):
+    session = stage.session(_PLANET)
+    wire = make_network()
+    host = await stage.open("/", wire)
+    await host.route("**/api/**", lambda route: route.abort())
+    await host.goto(f"{stage.site.base_url}/host#token={session['host_token']}")
+    await expect(host.get_by_role("button", name="Start")).to_be_visible()
+    assert hellos(wire) == [session["host_token"]]
+
+
+async def test_a_host_who_has_lost_the_link_is_back_through_the_operator(stage):
+    session = stage.session(_PLANET)
+    lost = await stage.host(session)
+    await stage.press(lost, "Start")
+    await lost.context.close()
+    library = await stage.open(f"/library#token={stage.site.operator_token}")
+    await library.get_by_role("button", name=re.compile(f"^Host .*{session['pin']}")).click()
+    await expect(library.locator(".host-pin")).to_contain_text(session["pin"])
+    await stage.press(library, "Close now")
+    await expect(library.locator(".answer-count")).to_contain_text("0 of 0 answered")
+    assert library.url == f"{stage.site.base_url}/host"
+
+
+async def test_a_leaked_link_ends_at_once_and_the_players_stay(stage, make_network):
+    session = stage.session(_PLANET)
+    wire = make_network()
+    thief, phone = await stage.host(session), await stage.join(session, "Mia", wire)
+    await expect(thief.get_by_role("button", name="Start")).to_be_visible()
+    library = await stage.open(f"/library#token={stage.site.operator_token}")
+    name = re.compile(f"^End old host links .*{session['pin']}")
+    await library.get_by_role("button", name=name).click()
+    await library.get_by_role("button", name="End them").click()
+    await expect(thief.get_by_role("heading")).to_contain_text("not valid any more")
+    await expect(thief.get_by_role("link", name="library")).to_be_visible()
+    await stage.press(library, "Start")
+    await expect(phone.locator(".pad")).to_have_count(2)
+    assert wire.opened_count == 1
+
+
+async def test_a_player_whose_token_was_ended_is_back_in_its_place(stage):
+    session = stage.session(_PLANET)
+    phone = await stage.join(session, "Mia")
+    with stage.site.api() as api:
+        path = f"/sessions/{session['session_id']}/revocations"
+        answered = api.post(path, json={"roles": ["participant"]})
+        assert answered.status_code == 201
+    host = await stage.host(session)
+    await expect(host.locator("#app")).to_contain_text("Mia")
+    await stage.press(host, "Start")
+    await expect(phone.locator(".pad")).to_have_count(2)
+    await expect(phone.locator(".nickname")).to_have_text("Mia")
+
+
+async def test_a_page_renews_its_token_when_half_of_its_life_is_over(stage):
+    page = await stage.open("/play?pin=000000")
+    link = await page.get_attribute("link[href$='/js/lib/session.js']", "href")
+    told = await page.evaluate(
+        """async (module) => {
+            const { Credentials } = await import(module);
+            const made = (exp) => `x.${btoa(JSON.stringify({ sid: "s", exp }))}.x`;
+            const asked = [];
+            const kept = [];
+            globalThis.fetch = async (path, { headers }) => {
+                asked.push([path, headers.authorization]);
+                return { ok: true, text: async () => JSON.stringify({ token: made(50_000) }) };
+            };
+            const credentials = new Credentials(made(30_000), { onToken: (one) => kept.push(one) });
+            const at = (nowS) => ({ msUntil: (ms) => Math.max(0, ms - nowS * 1000) });
+            await credentials.renewAtNeed(at(8_399));
+            const early = asked.length;
+            await credentials.renewAtNeed(at(8_400));
+            await credentials.renewAtNeed(at(8_500));
+            return [early, asked, kept, credentials.token, made(30_000), made(50_000)];
+        }""",
+        link.replace("session.js", "credentials.js"),
+    )
+    early, asked, kept, token, before, after = told
+    assert early == 0
+    assert asked == [["/api/sessions/s/tokens", f"Bearer {before}"]]
+    assert kept == [token] == [after]
