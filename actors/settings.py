@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         default=PinStyle.DIGITS6,
         description="PINs of new sessions: digits6, digits8, or letters; longer ones are harder to guess",
     )
+    messages_per_s: Annotated[int, Field(ge=1, le=limits.MESSAGES_PER_S_LOAD_MAX)] = Field(
+        default=limits.MESSAGES_PER_S_MAX,
+        description="messages that one websocket may send within a second; only load generators, which"
+        " are many people in one, need more than people do",
+    )
     ray_namespace: str = "rayquiz"
     warm_pool_size: Annotated[int, Field(ge=0, le=100)] = 1
     linger_ms: Annotated[int, Field(ge=0, le=limits.IDLE_MS_MAX)] = limits.LINGER_MS

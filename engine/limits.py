@@ -148,16 +148,31 @@ LARGE_BODIES_MAX: Final = 8
 ERROR_DETAIL_CHARS_MAX: Final = 1_000
 #: One frame to viewers, bytes.
 FRAME_BYTES_MAX: Final = 64 * 1024
-#: A socket that has not said hello by then is closed.
-HELLO_MS_MAX: Final = 10_000
-#: Messages that one socket may send within a second, and at once; the answer of a human is one in
-#: seconds, a self-paced machine sends some hundreds.
-MESSAGES_PER_S_MAX: Final = 2_000
-MESSAGES_BURST_MAX: Final = 4_000
-#: Malformed messages of one socket before it is closed.
+#: A socket that has not said hello by then is closed. Pages say it as soon as the socket is open, which
+#: takes one round trip: on the slowest of phones, with a lost packet, some three seconds.
+HELLO_MS_MAX: Final = 5_000
+#: Sockets of a replica that have not said hello, at all and from one address: a school behind one address
+#: comes back in the same second, and every phone needs its place for one round trip.
+NEWCOMERS_MAX: Final = 4_000
+NEWCOMERS_PER_ADDRESS_MAX: Final = 1_000
+#: Messages that one socket may send within a second. A page sends a ping in five seconds, and whoever
+#: plays at the own pace a question's ``ask`` and its answer: six a second for the fastest thumb.
+MESSAGES_PER_S_MAX: Final = 20
+#: The most that the setting of that rate may be: for load generators, which are many people in one.
+MESSAGES_PER_S_LOAD_MAX: Final = 10_000
+#: Seconds of that rate that may come at once: a page that comes back says again what is open.
+MESSAGES_BURST_S: Final = 3
+#: Pings, pongs and fragments of one socket within a second, and at once. Browsers send a pong for each
+#: of our pings and no fragments; libraries ping every some seconds.
+SMALL_FRAMES_PER_S_MAX: Final = 10
+SMALL_FRAMES_BURST_MAX: Final = 100
+#: Malformed messages, and messages beyond the rate, of one socket before it is closed.
 FAULTS_PER_SOCKET_MAX: Final = 50
 #: Answers and moves of one socket that may wait for their reply.
 SOCKET_PENDING_MAX: Final = 64
+#: Questions of self-paced play that one socket has asked for and not answered, whose moment is
+#: remembered; a page asks for one at a time.
+SOCKET_ASKED_MAX: Final = 64
 #: Joins of one session that are let through within a second, and at once: a whole hall that
 #: scans the code together, but no flood.
 JOINS_PER_S_MAX: Final = 200
@@ -196,10 +211,27 @@ HELD_ADDRESS_MAX: Final = 500
 HELD_MAX: Final = 1_000
 #: Open websockets of one replica; further ones are closed with ``replica_full``.
 CONNECTIONS_PER_REPLICA_MAX: Final = 20_000
-#: Bytes that may wait in one socket's buffer before it counts as slow and gets the newest only.
-SOCKET_BUFFER_BYTES_MAX: Final = 256 * 1024
-#: A socket that stays slow so long is closed with ``slow_consumer``.
+#: Connections from one address (an IPv6 one: its /64), to HAProxy and to one replica: a full session
+#: behind one address, and more.
+CONNECTIONS_PER_ADDRESS_MAX: Final = 6_000
+#: Bytes that may wait for one socket's peer before it counts as slow: frames, pongs and questions are
+#: left out, and it gets the newest when all has left.
+SOCKET_BUFFER_BYTES_MAX: Final = 128 * 1024
+#: Bytes that may wait for one socket's peer at all: with what it is owed (receipts and other outcomes of
+#: what it submitted). Past it the socket is closed with ``slow_consumer``.
+SOCKET_WAITING_BYTES_MAX: Final = 320 * 1024
+#: A socket for whose peer something has waited so long without a break is closed the same way. The
+#: system and HAProxy hold some hundred kilobytes before anything waits here.
 SLOW_MS_MAX: Final = 15_000
+#: Bytes that may wait for all peers of a replica; past it the sockets that hold most are closed.
+REPLICA_WAITING_BYTES_MAX: Final = 192 * 1024 * 1024
+#: One outcome of what a client submitted, bytes: a receipt of a typed answer, each character escaped.
+OUTCOME_BYTES_MAX: Final = TYPED_CHARS_MAX * 6 + 300
+#: What one open websocket takes in a replica when nothing waits, bytes; measured 29,300 without what
+#: Serve keeps for it.
+SOCKET_BYTES: Final = 50_000
+#: Memory of one replica of the Notificator, bytes: what a container's limit has to allow.
+REPLICA_BYTES_MAX: Final = 2 * 1024**3
 #: Proxies one behind the other that are believed: no request is read further back than this.
 PROXIES_MAX: Final = 8
 #: How long a browser keeps the id by which a removal holds for it; longer than a session lives.
@@ -328,11 +360,19 @@ assert REPLICA_CHECK_INTERVAL_MS + REPLICA_READ_MS_MAX < REPLICA_LAG_MS_MAX, (
 )
 assert REPLICA_LAG_MS_MAX * 2 < OWN_WRITES_MS, "with room for a client's clock that counts seconds"
 assert FRAME_BYTES_MAX < SOCKET_BUFFER_BYTES_MAX
+assert NEWCOMERS_PER_ADDRESS_MAX * 2 <= NEWCOMERS_MAX < CONNECTIONS_PER_REPLICA_MAX
+assert PARTICIPANTS_MAX < CONNECTIONS_PER_ADDRESS_MAX <= CONNECTIONS_PER_REPLICA_MAX // 3
 assert FRAME_INTERVAL_MS < BEAT_INTERVAL_MS < CHANNEL_SILENCE_MS
 assert CLOSE_GRACE_MS < DELIVERY_SLACK_MS_MAX
-#: Every socket of a full replica may be slow at once: 5 GiB would not fit, so buffers are bounded
-#: by what a 4 GiB replica holds for its *slow* share of one fifth.
-assert SOCKET_BUFFER_BYTES_MAX * CONNECTIONS_PER_REPLICA_MAX // 5 <= 4 * 1024**3
+assert (
+    SOCKET_BUFFER_BYTES_MAX + FRAME_BYTES_MAX + SOCKET_PENDING_MAX * OUTCOME_BYTES_MAX
+    <= SOCKET_WAITING_BYTES_MAX
+), "a socket that has just become slow still gets all that it is owed"
+# An event loop's own books of small writes may take as much again as the bytes that wait.
+assert (
+    CONNECTIONS_PER_REPLICA_MAX * (SOCKET_BYTES + MESSAGE_BYTES_MAX) + 2 * REPLICA_WAITING_BYTES_MAX
+    <= REPLICA_BYTES_MAX * 3 // 4
+), "a full replica of which as many sockets as may be are slow, with room for Python and the rooms"
 assert (
     ROSTER_ROWS_MAX * (NICKNAME_CHARS_MAX * 4 + 40)
     + SCOREBOARD_ROWS_MAX * (NICKNAME_CHARS_MAX * 4 + 120)

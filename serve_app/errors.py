@@ -52,7 +52,7 @@ class CloseCode(NamedTuple):
 
 #: Every close code that the server sends, and whether the client should come back by itself.
 CLOSE_CODES: Final[dict[str, CloseCode]] = {
-    "hello_expected": CloseCode(4000, False, "no hello came in time, or something else came first"),
+    "hello_expected": CloseCode(4000, False, "something else came before hello"),
     "unauthorized": CloseCode(4001, False, "the token is missing, forged, expired or does not fit"),
     "session_over": CloseCode(4002, False, "the session is over and its actor has left"),
     "removed": CloseCode(4003, False, "the host removed this participant"),
@@ -60,8 +60,15 @@ CLOSE_CODES: Final[dict[str, CloseCode]] = {
         4004, True, "the connection could not keep up; come back for a snapshot"
     ),
     "too_many_faults": CloseCode(4005, False, "too many malformed messages, or too many messages"),
-    "replica_full": CloseCode(4006, True, "this replica has as many connections as it may have"),
+    "replica_full": CloseCode(
+        4006,
+        True,
+        "this replica has as many connections as it may have, at all or from one address",
+    ),
     "replaced": CloseCode(4007, False, "the same participant connected again elsewhere"),
+    "hello_late": CloseCode(
+        4008, True, "no hello came in time, or others that have not said it wait for the place"
+    ),
     "failed": CloseCode(
         4012, False, "a fault of the server; trying again at once would meet it again"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,10 +16,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from engine import limits
 from serve_app.errors import CLOSE_CODES
 from serve_app.hub import Hub
+from serve_app.newcomers import Newcomers
 from serve_app.presence import Presence
 from serve_app.replica import Replica
 from serve_app.subscriber import Subscriber
-from serve_app.viewer import Viewer
+from serve_app.viewer import Viewer, message_rate
 from serve_app.websocket.connection import EXTENSION, CallbackUpgrade
 
 CONNECTIONS = Gauge(
@@ -39,6 +41,9 @@ class Notificator:
         self._hub = Hub(replica.gateway, Subscriber(replica.settings.redis_url))
         replica.token_watch.on_revoked = self._hub.close_revoked
         self._presence = Presence(replica.cache, self._hub)
+        self._rate = message_rate(replica.settings.messages_per_s)
+        self._newcomers = Newcomers(limits.NEWCOMERS_MAX, limits.NEWCOMERS_PER_ADDRESS_MAX)
+        self._open_by_address = Counts[str]()
         #: Websockets open now.
         self.open = 0
 
@@ -48,27 +53,43 @@ class Notificator:
         upgrade: CallbackUpgrade | None = scope.get("extensions", {}).get(EXTENSION)
         if upgrade is None:
             # It came through Serve's own proxy, to which HAProxy turns while it knows no replica.
-            await _close_at_once(send, "restart")
+            await _close(send, "restart")
+            OUTCOMES.labels(f"closed_{CLOSE_CODES['restart'].code}").inc()
             return
-        if self.open >= limits.CONNECTIONS_PER_REPLICA_MAX:
-            await _close_at_once(send, "replica_full")
+        viewer = self._viewer()
+        upgrade.attach(viewer)
+        address = self._replica.addresses.of(scope)
+        if (
+            self.open >= limits.CONNECTIONS_PER_REPLICA_MAX
+            or self._open_by_address[address] >= limits.CONNECTIONS_PER_ADDRESS_MAX
+        ):
+            await _close(send, "replica_full")
+            await _end(receive)
             return
-        viewer = Viewer(
+        self.open += 1
+        self._open_by_address[address] += 1
+        CONNECTIONS.inc()
+        self._newcomers.add(viewer, address)
+        try:
+            await send({"type": "websocket.accept"})
+            await _end(receive)
+        finally:
+            self._newcomers.remove(viewer)
+            CONNECTIONS.dec()
+            self._open_by_address[address] -= 1
+            if not self._open_by_address[address]:
+                del self._open_by_address[address]
+            self.open -= 1
+
+    def _viewer(self) -> Viewer:
+        return Viewer(
             self._hub,
             self._replica.gateway,
             self._replica.tokens,
+            self._rate,
+            self._newcomers.remove,
             lambda outcome: OUTCOMES.labels(outcome).inc(),
         )
-        upgrade.attach(viewer)
-        self.open += 1
-        CONNECTIONS.inc()
-        try:
-            await send({"type": "websocket.accept"})
-            while (await receive())["type"] != "websocket.disconnect":
-                pass
-        finally:
-            self.open -= 1
-            CONNECTIONS.dec()
 
     async def close(self) -> None:
         """Stop listening to sessions."""
@@ -76,12 +97,16 @@ class Notificator:
         await self._hub.close()
 
 
-async def _close_at_once(send: Send, name: str) -> None:
+async def _end(receive: Receive) -> None:
+    """Wait until the socket is gone."""
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def _close(send: Send, name: str) -> None:
     """Accept, so that the client is told why, and close."""
-    code = CLOSE_CODES[name].code
     await send({"type": "websocket.accept"})
-    await send({"type": "websocket.close", "code": code, "reason": name})
-    OUTCOMES.labels(f"closed_{code}").inc()
+    await send({"type": "websocket.close", "code": CLOSE_CODES[name].code, "reason": name})
 
 
 def create_notificator_app() -> ASGIApp:

@@ -2,6 +2,9 @@
 
 Order of a life: hello -> welcome -> answers, moves, pings and their replies, frames in between ->
 a close with a named code. Frames begin with the welcome, whose view makes up for earlier ones.
+
+A slow socket, whose peer does not read, is told the outcome of what it has submitted (receipts, moves
+carried out, refusals of either) and nothing else; what it asks for is not even looked up.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from engine import limits
 from engine.errors import Conflict, Malformed, QuizError, TooMany, Unauthorized, Unavailable
 from engine.ids import OpeningNo, ParticipantId
 from engine.model import Mode
+from engine.view import PublicQuestion
 from engine.wire import (
     PROTOCOL_VERSION,
     Answer,
@@ -28,6 +32,7 @@ from engine.wire import (
     ClientMessage,
     DoneMessage,
     DoneReply,
+    Fault,
     FaultReply,
     Hello,
     HelloItem,
@@ -39,6 +44,7 @@ from engine.wire import (
     QuestionMessage,
     ReceiptReply,
     ResultMessage,
+    ServerMessage,
     Welcome,
     You,
     decode_client_message,
@@ -49,7 +55,7 @@ from engine.wire import (
 )
 from serve_app.auth import Claims, Role, Tokens
 from serve_app.batcher import Gateway
-from serve_app.errors import CLOSE_CODES
+from serve_app.errors import CLOSE_CODES, TooOften
 from serve_app.hub import Hub, Room
 from serve_app.rate import Rate, TokenBucket
 from serve_app.websocket.connection import Connection
@@ -57,7 +63,6 @@ from serve_app.websocket.connection import Connection
 log = logging.getLogger(__name__)
 
 _HELLO_ROLES = (Role.PARTICIPANT, Role.HOST, Role.VIEWER)
-_MESSAGE_RATE = Rate(limits.MESSAGES_PER_S_MAX, limits.MESSAGES_BURST_MAX)
 #: Errors that end the socket whenever they come, with the close code of the same name.
 _FINAL: Final = ("hello_expected", "removed")
 #: Close codes of errors on the way in; after every other one the client is to come back.
@@ -70,29 +75,49 @@ _CLOSE_NAMES: Final = {
 }
 
 
+def message_rate(per_s: int) -> Rate:
+    """How many messages a socket may send, of the setting ``messages_per_s``."""
+    return Rate(per_s, per_s * limits.MESSAGES_BURST_S)
+
+
 class Viewer:
-    """Implements :class:`serve_app.websocket.connection.ConnectionListener` and ``hub.Viewer``."""
+    """Implements :class:`serve_app.websocket.connection.ConnectionListener` and ``hub.Viewer``.
+
+    Args:
+        rate: how many messages the client may send.
+        said_hello: told when a hello came whose token is good.
+        counted: told the code of everything that is refused, and of the close.
+    """
 
     def __init__(
-        self, hub: Hub, gateway: Gateway, tokens: Tokens, counted: Callable[[str], None]
+        self,
+        hub: Hub,
+        gateway: Gateway,
+        tokens: Tokens,
+        rate: Rate,
+        said_hello: Callable[[Viewer], None],
+        counted: Callable[[str], None],
     ) -> None:
         self._hub = hub
         self._gateway = gateway
         self._tokens = tokens
+        self._said_hello = said_hello
         self._counted = counted
         self._connection: Connection | None = None
         self._claims: Claims | None = None
         self._room: Room | None = None
         self._entering: asyncio.Task[None] | None = None
         self._hello_timer: asyncio.TimerHandle | None = None
-        self._slow_timer: asyncio.TimerHandle | None = None
         self._faults = 0
         #: Answers and moves that wait for their reply.
         self._pending = 0
-        #: Self-paced play: when each question was written to this socket.
-        self._asked_ns: dict[int, int] = {}
+        #: Self-paced play: when each question was written to this socket, as long as it is unanswered.
+        self._asked_ns: dict[OpeningNo, int] = {}
+        #: The question that this socket asked for last while it was slow.
+        self._late_question: PublicQuestion | None = None
         self._ticket_due = 0.0
-        self._bucket = TokenBucket(_MESSAGE_RATE)
+        self._rate = rate
+        self._bucket = TokenBucket(rate)
         self._is_welcome = False
         self._is_slow = False
         #: Whether frames are written: welcome, and not slow.
@@ -106,7 +131,7 @@ class Viewer:
         """Wait for hello, but not for ever."""
         self._connection = connection
         self._hello_timer = asyncio.get_running_loop().call_later(
-            limits.HELLO_MS_MAX / 1000, self.close_as, "hello_expected"
+            limits.HELLO_MS_MAX / 1000, self.close_as, "hello_late"
         )
 
     def on_text(self, _connection: Connection, payload: bytes) -> None:
@@ -114,7 +139,7 @@ class Viewer:
         message: ClientMessage | None = None
         try:
             if not self._bucket.take():
-                raise TooMany(f"messages: at most {limits.MESSAGES_PER_S_MAX} a second are allowed")
+                raise TooOften(f"messages: at most {self._rate.per_s:.0f} a second are allowed")
             message = decode_client_message(payload)
             if type(message) is Answer:
                 self._answer(message)
@@ -125,9 +150,8 @@ class Viewer:
 
     def on_close(self, _connection: Connection, code: int) -> None:
         """Leave the room; what was submitted goes on without the client."""
-        for timer in (self._hello_timer, self._slow_timer):
-            if timer is not None:
-                timer.cancel()
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
         if self._entering is not None:
             self._entering.cancel()
         if self._room is not None:
@@ -138,26 +162,23 @@ class Viewer:
         self._counted(f"closed_{code}")
 
     def on_unwritable(self, _connection: Connection) -> None:
-        """Its buffer is full: leave it out of the frames, and close it if that lasts."""
+        """Much waits for it: from now on it is written what it is owed, and nothing else."""
         self._is_slow = True
         self._follows = False
-        self._slow_timer = asyncio.get_running_loop().call_later(
-            limits.SLOW_MS_MAX / 1000, self.close_as, "slow_consumer"
-        )
 
     def on_writable(self, _connection: Connection) -> None:
-        """It has caught up: the newest view, and its own result, instead of all that it missed."""
+        """It has caught up: the newest of everything, instead of all that it missed."""
         self._is_slow = False
-        if self._slow_timer is not None:
-            self._slow_timer.cancel()
-            self._slow_timer = None
         if self._room is None or not self._is_welcome:
             return
         self._follows = True
         self.send_text(self._room.snapshot())
         result = self._room.result_of(self.participant_id)
         if result is not None:
-            self.send_text(encode_json(ResultMessage(result)))
+            self._reply(ResultMessage(result))
+        question, self._late_question = self._late_question, None
+        if question is not None:
+            self._show(question)
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -167,10 +188,15 @@ class Viewer:
             assert self._connection is not None
             self._connection.send_text(payload)
 
-    def _reply(self, payload: bytes) -> None:
-        """Write a reply: unlike a frame it is sent to slow sockets too (they are few and small)."""
+    def _owe(self, message: ServerMessage) -> None:
+        """Write the outcome of something that was submitted, to a slow socket, too."""
         if self._connection is not None:
-            self._connection.send_text(payload)
+            self._connection.send_text(encode_json(message))
+
+    def _reply(self, message: ServerMessage) -> None:
+        """Write a reply that a slow socket does without."""
+        if not self._is_slow:
+            self._owe(message)
 
     def close_as(self, name: str) -> None:
         """Close with a named code of :data:`serve_app.errors.CLOSE_CODES`."""
@@ -186,21 +212,32 @@ class Viewer:
     # --- what the client says -----------------------------------------------------------------------
 
     def _refuse(self, error: QuizError, **about: Any) -> None:
-        self._counted(error.code)
-        self._reply(
-            encode_json(fault_of(error.code, error.detail, retryable=error.retryable, **about))
-        )
-        if error.code in _FINAL:
-            self.close_as(error.code)
+        """Refuse a message."""
+        if not self._is_slow:
+            self._owe(_fault_of(error, **about))
+        self._note_refusal(error)
         if not isinstance(error, Malformed | TooMany | Unauthorized):
             return
         self._faults += 1
         if self._faults >= limits.FAULTS_PER_SOCKET_MAX:
             self.close_as("too_many_faults")
 
+    def _owe_refusal(self, reply: BatchReply, **about: Any) -> None:
+        """Tell that something which was submitted is refused, or that its outcome is unknown."""
+        assert isinstance(reply, FaultReply)
+        error = error_of(reply)
+        self._owe(_fault_of(error, **about))
+        self._note_refusal(error)
+
+    def _note_refusal(self, error: QuizError) -> None:
+        self._counted(error.code)
+        if error.code in _FINAL:
+            self.close_as(error.code)
+
     def _other(self, message: ClientMessage) -> None:
         if isinstance(message, Ping):
-            self._reply(encode_json(Pong(message.n, self._next_ticket())))
+            if not self._is_slow:
+                self._owe(Pong(message.n, self._next_ticket()))
         elif isinstance(message, Hello):
             self._hello(message)
         elif isinstance(message, HostMove):
@@ -232,6 +269,7 @@ class Viewer:
             return
         if self._hello_timer is not None:
             self._hello_timer.cancel()
+        self._said_hello(self)
         if self._claims.role is Role.PARTICIPANT:
             self.participant_id = self._claims.participant_id
         self._entering = asyncio.get_running_loop().create_task(self._enter(message, self._claims))
@@ -262,6 +300,9 @@ class Viewer:
                 you, result=result, points=result.points, rank=result.rank
             )
         is_known = (message.epoch, message.version) == (view.epoch, view.version)
+        if self._is_slow:  # all that it can have asked for until now is pongs
+            self.close_as("slow_consumer")
+            return
         welcome = Welcome(
             PROTOCOL_VERSION,
             claims.role.value,
@@ -269,11 +310,10 @@ class Viewer:
             view=None if is_known else view,
             you=you,
         )
-        self._is_welcome = True
+        self._is_welcome = self._follows = True
         self._ticket_due = time.monotonic() + limits.TICKET_RENEW_S
-        self._follows = not self._is_slow
         self.attached_ns = time.monotonic_ns()
-        self._reply(encode_json(welcome))
+        self._reply(welcome)
 
     async def _place(self, claims: Claims) -> You | None:
         if claims.role is not Role.PARTICIPANT:
@@ -297,7 +337,7 @@ class Viewer:
 
     def _submit(self, room: Room, item: BatchItem, done: Callable[[BatchReply], None]) -> None:
         if self._pending >= limits.SOCKET_PENDING_MAX:
-            raise TooMany(f"messages: {limits.SOCKET_PENDING_MAX} of them wait for their reply")
+            raise TooOften(f"messages: {limits.SOCKET_PENDING_MAX} of them wait for their reply")
         self._pending += 1
 
         def counted(reply: BatchReply) -> None:
@@ -323,12 +363,12 @@ class Viewer:
             if type(reply) is ReceiptReply:
                 room.first_elapsed_ms.pop(key, None)
                 assert room.view is not None
-                self._reply(encode_json(receipt_of(reply, room.view.mode)))
+                self._owe(receipt_of(reply, room.view.mode))
                 return
             assert isinstance(reply, FaultReply)
             if not reply.retryable:
                 room.first_elapsed_ms.pop(key, None)
-            self._refuse(error_of(reply), opening=opening_no)
+            self._owe_refusal(reply, opening=opening_no)
 
         self._submit(room, item, done)
 
@@ -345,8 +385,19 @@ class Viewer:
             detail = f"opening: {message.opening} cannot be asked for; self-paced play has "
             detail += f"1 to {len(room.questions)}" if room.questions else "not begun"
             raise Conflict(detail, "not_open")
-        self._reply(encode_json(QuestionMessage(question)))
-        self._asked_ns.setdefault(message.opening, time.monotonic_ns())
+        if self._is_slow:
+            self._late_question = question
+        else:
+            self._show(question)
+
+    def _show(self, question: PublicQuestion) -> None:
+        self._reply(QuestionMessage(question))
+        opening_no = question.opening_no
+        if not self.participant_id or opening_no in self._asked_ns:
+            return
+        if len(self._asked_ns) >= limits.SOCKET_ASKED_MAX:
+            del self._asked_ns[next(iter(self._asked_ns))]
+        self._asked_ns[opening_no] = time.monotonic_ns()
 
     def _move(self, message: HostMove) -> None:
         room = self._entered(Role.HOST)
@@ -354,14 +405,15 @@ class Viewer:
 
         def done(reply: BatchReply) -> None:
             if isinstance(reply, DoneReply):
-                self._reply(
-                    encode_json(DoneMessage(reply.command_id, reply.phase, reply.opening_no))
-                )
-                return
-            assert isinstance(reply, FaultReply)
-            self._refuse(error_of(reply), command_id=message.command_id)
+                self._owe(DoneMessage(reply.command_id, reply.phase, reply.opening_no))
+            else:
+                self._owe_refusal(reply, command_id=message.command_id)
 
         self._submit(room, item, done)
+
+
+def _fault_of(error: QuizError, **about: Any) -> Fault:
+    return fault_of(error.code, error.detail, retryable=error.retryable, **about)
 
 
 def _about(message: ClientMessage | None) -> dict[str, Any]:

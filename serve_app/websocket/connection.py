@@ -11,7 +11,11 @@ class Connection(Protocol):
     def send_text(self, payload: bytes) -> None:
         """Send one text message, UTF-8.
 
-        Kept in memory when the peer does not read; see :meth:`ConnectionListener.on_unwritable`.
+        It waits in memory while the peer does not read. Past ``SOCKET_BUFFER_BYTES_MAX`` the listener
+        is told (:meth:`ConnectionListener.on_unwritable`); past ``SOCKET_WAITING_BYTES_MAX``, after
+        ``SLOW_MS_MAX`` in which something waited all the time, or when all sockets of the process hold
+        more than ``REPLICA_WAITING_BYTES_MAX`` and this one holds most, the connection is closed with
+        ``slow_consumer``.
         """
 
     def close(self, code: int, reason: str = "") -> None:
@@ -28,10 +32,10 @@ class ConnectionListener(Protocol):
         """A whole text message came (fragments joined), not yet checked to be UTF-8."""
 
     def on_unwritable(self, connection: Connection) -> None:
-        """The peer does not read: more than the limit waits. Send less, or close."""
+        """The peer does not read: more than ``SOCKET_BUFFER_BYTES_MAX`` waits. Send what must be."""
 
     def on_writable(self, connection: Connection) -> None:
-        """The peer has caught up."""
+        """The peer has caught up: nothing waits any more. Follows on :meth:`on_unwritable` only."""
 
     def on_close(self, connection: Connection, code: int) -> None:
         """The connection is gone; the last call. The peer's code, ours, or 1006 for a cut."""

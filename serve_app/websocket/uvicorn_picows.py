@@ -6,7 +6,11 @@ the transport over; uvicorn keeps the connection in its books until it is lost, 
 ``shutdown()`` sends 1012. An application that attaches nothing gets uvicorn's own websockets.
 
 All settings of websockets stand here: no compression (64 KiB a connection), small messages, pings
-to idle peers, a bounded buffer for slow ones. Subprotocols are not spoken.
+to idle peers. Subprotocols are not spoken.
+
+What waits for peers is bounded here, too: for each socket and for the process. The transport calls
+``pause_writing`` as soon as one byte waits; from then until all has left, every write is weighed. A
+socket whose peer reads is never weighed.
 """
 
 from __future__ import annotations
@@ -25,7 +29,9 @@ from websockets.http11 import Request
 
 from engine import limits
 from serve_app.errors import CLOSE_CODES
+from serve_app.rate import Rate, TokenBucket
 from serve_app.websocket.connection import EXTENSION, ConnectionListener
+from serve_app.websocket.waiting import WaitingBytes
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +40,10 @@ PING_IDLE_S = 20.0
 PING_REPLY_S = 20.0
 #: How long a peer may take to echo a close, and to read what was written before it, seconds.
 CLOSE_WAIT_S = 1.0
+#: What waits for the peers of this process.
+WAITING = WaitingBytes(limits.REPLICA_WAITING_BYTES_MAX)
+_SMALL_FRAME_RATE = Rate(limits.SMALL_FRAMES_PER_S_MAX, limits.SMALL_FRAMES_BURST_MAX)
+_SLOW, _TOO_MANY = CLOSE_CODES["slow_consumer"].code, CLOSE_CODES["too_many_faults"].code
 _TEXT = picows.WSMsgType.TEXT
 _NO_CODE = 1005
 _CUT = 1006
@@ -58,7 +68,13 @@ class PicowsConnection(picows.WSListener):
         self._transport: picows.WSTransport | None = None
         #: The fragments of an unfinished message, None between messages.
         self._fragments: bytearray | None = None
-        self._is_full = False
+        #: Something waits for the peer; it has to leave until the timer ends.
+        self._holds = False
+        self._slow_timer: asyncio.TimerHandle | None = None
+        #: So much waits that the listener was told.
+        self._is_slow = False
+        #: For frames that are no whole message; made when the first one comes.
+        self._small_frames: TokenBucket | None = None
         self.code = _CUT
 
     # --- Connection ---------------------------------------------------------------------------------
@@ -67,6 +83,8 @@ class PicowsConnection(picows.WSListener):
         """See :class:`serve_app.websocket.connection.Connection`."""
         if self._transport is not None:
             self._transport.send(_TEXT, payload)
+            if self._holds:
+                self._weigh()
 
     def close(self, code: int, reason: str = "") -> None:
         """See :class:`serve_app.websocket.connection.Connection`."""
@@ -95,14 +113,23 @@ class PicowsConnection(picows.WSListener):
             self._deliver(frame.get_payload_as_bytes())
         elif frame.msg_type == picows.WSMsgType.CLOSE:
             self._peer_closes(transport, frame)
+        elif not self._takes_small_frame():
+            self.close(_TOO_MANY, "too_many_faults")
         elif frame.msg_type == picows.WSMsgType.PING:
-            # Not to a peer that does not read: its pongs would pile up here.
-            if not self._is_full:
+            # Not to a peer that does not read. It may do so: RFC 6455, section 5.5.3, lets the newest
+            # ping alone be answered.
+            if not self._holds:
                 transport.send_pong(frame.get_payload_as_bytes())
         elif frame.msg_type in (_TEXT, picows.WSMsgType.CONTINUATION):
             self._fragment(frame)
         elif frame.msg_type == picows.WSMsgType.BINARY:
             self.close(picows.WSCloseCode.UNSUPPORTED_DATA.value, "text only")
+
+    def _takes_small_frame(self) -> bool:
+        """Whether the peer may send one more frame that is no whole message."""
+        if self._small_frames is None:
+            self._small_frames = TokenBucket(_SMALL_FRAME_RATE)
+        return self._small_frames.take()
 
     def _fragment(self, frame: picows.WSFrame) -> None:
         is_first = frame.msg_type == _TEXT
@@ -134,21 +161,60 @@ class PicowsConnection(picows.WSListener):
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         """The transport is gone."""
         self._transport = None
+        self._holds_nothing()
         self.code = _close_code(transport)
         try:
             self._listener.on_close(self, self.code)
         except Exception:
             log.exception("action=listener_failed")
 
+    # --- what waits for the peer ----------------------------------------------------------------------
+
     def pause_writing(self) -> None:
-        """More than the limit waits in the socket's buffer."""
-        self._is_full = True
-        self._listener.on_unwritable(self)
+        """Something waits: the system takes no more for this peer."""
+        self._holds = True
+        self._slow_timer = asyncio.get_running_loop().call_later(
+            limits.SLOW_MS_MAX / 1000, self._end_slow
+        )
 
     def resume_writing(self) -> None:
-        """The buffer has drained."""
-        self._is_full = False
-        self._listener.on_writable(self)
+        """Nothing waits any more."""
+        self._holds_nothing()
+        if self._is_slow:
+            self._is_slow = False
+            self._listener.on_writable(self)
+
+    def _holds_nothing(self) -> None:
+        self._holds = False
+        WAITING.forget(self)
+        if self._slow_timer is not None:
+            self._slow_timer.cancel()
+            self._slow_timer = None
+
+    def _weigh(self) -> None:
+        """Look at what waits after a write: tell the listener, or close."""
+        held = self.held_bytes()
+        WAITING.note(self, held)
+        if held > limits.SOCKET_WAITING_BYTES_MAX:
+            self._end_slow()
+        elif held > limits.SOCKET_BUFFER_BYTES_MAX and not self._is_slow:
+            self._is_slow = True
+            self._listener.on_unwritable(self)
+
+    def _end_slow(self) -> None:
+        self.close(_SLOW, "slow_consumer")
+
+    def held_bytes(self) -> int:
+        """See :class:`serve_app.websocket.waiting.Holder`."""
+        if self._transport is None:
+            return 0
+        return self._transport.underlying_transport.get_write_buffer_size()
+
+    def drop(self) -> None:
+        """See :class:`serve_app.websocket.waiting.Holder`."""
+        self._end_slow()
+        if self._transport is not None:
+            self._transport.disconnect(False)
 
 
 def _abort_later(transport: picows.WSTransport) -> None:
@@ -244,7 +310,7 @@ class CallbackProtocol(WebSocketsSansIOProtocol):
         protocol.books = self
         self.handshake_complete = True
         self._taken = connection
-        self.transport.set_write_buffer_limits(high=limits.SOCKET_BUFFER_BYTES_MAX)
+        self.transport.set_write_buffer_limits(high=0)
         protocol.connection_made(self.transport)
         self.transport.set_protocol(protocol)
         _feed(protocol, _request_bytes(self.request) + self._behind)

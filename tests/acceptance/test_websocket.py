@@ -347,7 +347,7 @@ async def test_no_hello(sockets):
     In that time HAProxy may cut the socket, once, for replicas that an earlier test changed.
     """
     ended = await (await sockets()).closed() or await (await sockets()).closed()
-    assert ended == (4000, "hello_expected")
+    assert ended == (4008, "hello_late")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from rich.table import Table
 from serve_app.embedded.stack import EmbeddedStack, Profile
 from simulation.load import Report
 from tests.benchmarks.core import core_answers_per_s, json_loads_per_s
-from tests.benchmarks.site import Site, deploy_all, machine
+from tests.benchmarks.site import LOAD_SETTINGS, Site, deploy_all, machine
 
 _ROUNDS = 3
 _CONNECTIONS = 500
@@ -215,7 +215,7 @@ def run(profile: Profile, only: list[str], rounds: int) -> dict[str, float]:
     )
     with (
         tempfile.TemporaryDirectory(prefix="rq-bench-") as folder,
-        EmbeddedStack(Path(folder), _PORT, profile=profile) as stack,
+        EmbeddedStack(Path(folder), _PORT, settings=LOAD_SETTINGS, profile=profile) as stack,
     ):
         deploy_all(stack)
         site = Site(stack)

@@ -22,6 +22,8 @@ from serve_app.embedded.stack import EmbeddedStack
 from simulation.load import Job, Report
 from tests.benchmarks.cpu import cpu_s_by_kind
 
+#: What a stack has to be told before the load generator may play: each of its sockets is many people.
+LOAD_SETTINGS: dict[str, object] = {"messages_per_s": limits.MESSAGES_PER_S_LOAD_MAX}
 _JOINS_AT_ONCE = 100
 #: What a job takes beside the time that it asks for; one that hangs ends with a traceback.
 _GENERATOR_S_MAX = 60

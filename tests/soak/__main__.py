@@ -27,7 +27,7 @@ from engine import limits
 from serve_app.embedded.data_folder import DataFolder
 from serve_app.embedded.stack import EmbeddedStack, Profile
 from tests.benchmarks.cpu import kind_of
-from tests.benchmarks.site import Site, deploy_all, machine
+from tests.benchmarks.site import LOAD_SETTINGS, Site, deploy_all, machine
 from tests.soak.complaints import complaints_in
 
 _CONNECTIONS = 500
@@ -140,7 +140,7 @@ def _problems(looks: list[Look], console: Console) -> list[str]:
 
 
 def _soak(folder: Path, minutes: float, console: Console) -> list[str]:
-    settings = {"linger_ms": _LINGER_MS}
+    settings = {"linger_ms": _LINGER_MS, **LOAD_SETTINGS}
     with EmbeddedStack(folder, 0, settings=settings, profile=Profile.CLUSTER) as stack:
         deploy_all(stack)
         site = _RestlessSite(stack, _QUESTIONS)

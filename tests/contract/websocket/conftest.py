@@ -8,6 +8,7 @@ from base64 import b64encode
 import pytest
 import uvicorn
 import uvicorn.config
+import uvloop
 from websockets.frames import Frame, Opcode
 
 from serve_app.websocket import uvicorn_picows
@@ -17,6 +18,11 @@ from serve_app.websocket.connection import EXTENSION
 LAYERS = {"picows": uvicorn_picows.install}
 #: Longer than anything here takes; reached only when a test fails.
 WAIT_S_MAX = 10
+
+
+def pytest_asyncio_loop_factories():
+    """The loop that Ray gives replicas: loops differ in how they hold back writes."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 class RecordingListener:

@@ -8,7 +8,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode, Opcode
 
 from engine import limits
+from serve_app.errors import CLOSE_CODES
 from serve_app.websocket import uvicorn_picows
+from serve_app.websocket.waiting import WaitingBytes
 
 
 @pytest.fixture
@@ -293,6 +295,11 @@ async def test_a_listener_that_fails_ends_its_own_connection_only(site, callback
 # --- slow peers -----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def _short_close(monkeypatch):
+    monkeypatch.setattr(uvicorn_picows, "CLOSE_WAIT_S", 0.02)
+
+
 async def stuff(site):
     """Send until the peer's buffers and ours are full."""
     assert await site.listener.next() == "open"
@@ -319,8 +326,8 @@ async def test_a_slow_reader_is_told_of_and_catches_up(site, raw):
     assert await client.next_frame() == (Opcode.TEXT, b"news")
 
 
-async def test_a_peer_that_never_reads_can_be_closed(site, raw, monkeypatch):
-    monkeypatch.setattr(uvicorn_picows, "CLOSE_WAIT_S", 0.02)
+@pytest.mark.usefixtures("_short_close")
+async def test_a_peer_that_never_reads_can_be_closed(site, raw):
     client = await raw()
     client.writer.write(client.handshake())
     await stuff(site)
@@ -328,8 +335,8 @@ async def test_a_peer_that_never_reads_can_be_closed(site, raw, monkeypatch):
     assert await site.listener.next() == 4004
 
 
-async def test_a_peer_that_closes_and_does_not_read_is_cut(site, raw, monkeypatch):
-    monkeypatch.setattr(uvicorn_picows, "CLOSE_WAIT_S", 0.02)
+@pytest.mark.usefixtures("_short_close")
+async def test_a_peer_that_closes_and_does_not_read_is_cut(site, raw):
     client = await raw()
     client.writer.write(client.handshake())
     await stuff(site)
@@ -337,16 +344,119 @@ async def test_a_peer_that_closes_and_does_not_read_is_cut(site, raw, monkeypatc
     assert await site.listener.next() == 1000
 
 
+def waiting_for(site):
+    """How much waits for the peer of the newest connection."""
+    transport = site.listener.connection._transport
+    return transport.underlying_transport.get_write_buffer_size() if transport else 0
+
+
 async def test_pongs_do_not_pile_up_for_a_peer_that_does_not_read(site, raw):
     client = await raw()
     client.writer.write(client.handshake())
     await stuff(site)
-    buffered = site.listener.connection._transport.underlying_transport.get_write_buffer_size
-    before = buffered()
-    client.writer.write(client.frame(Opcode.PING, b"x" * 100) * 1_000)
+    before = waiting_for(site)
+    client.writer.write(client.frame(Opcode.PING, b"x" * 100) * limits.SMALL_FRAMES_BURST_MAX)
     client.text(b"behind the pings")
     assert await site.listener.next() == b"behind the pings"
-    assert buffered() <= before
+    assert waiting_for(site) <= before
+
+
+@pytest.mark.usefixtures("_short_close")
+async def test_so_much_waits_for_a_peer_and_no_more(site, raw):
+    client = await raw()
+    client.writer.write(client.handshake())
+    await stuff(site)
+    payload = b"x" * 1_000
+    for _ in range(2 * limits.SOCKET_WAITING_BYTES_MAX // len(payload)):
+        site.listener.connection.send_text(payload)
+        assert waiting_for(site) <= limits.SOCKET_WAITING_BYTES_MAX + 2 * len(payload)
+    assert waiting_for(site) > limits.SOCKET_WAITING_BYTES_MAX
+    assert await site.listener.next() == CLOSE_CODES["slow_consumer"].code
+
+
+@pytest.mark.usefixtures("_short_close")
+async def test_a_peer_that_never_catches_up_is_closed_however_little_waits(site, raw, monkeypatch):
+    monkeypatch.setattr(limits, "SLOW_MS_MAX", 20)
+    client = await raw()
+    client.writer.write(client.handshake())
+    assert await site.listener.next() == "open"
+    while not waiting_for(site):
+        site.listener.connection.send_text(b"x" * 1_000)
+    assert waiting_for(site) <= limits.SOCKET_BUFFER_BYTES_MAX
+    assert await site.listener.next() == CLOSE_CODES["slow_consumer"].code
+
+
+async def test_a_peer_that_reads_again_in_time_is_not_closed(site, raw):
+    client = await raw()
+    client.writer.write(client.handshake())
+    count = await stuff(site)
+    connection = site.listener.connection
+    timer = connection._slow_timer
+    await client.response()
+    for _ in range(count):
+        await client.next_frame()
+    assert await site.listener.next() == "writable"
+    assert timer.cancelled()
+    assert (connection._slow_timer, connection.held_bytes()) == (None, 0)
+
+
+async def test_all_peers_together_are_waited_for_with_so_much_and_no_more(site, raw, monkeypatch):
+    """The socket for which most waits goes, at once; one for which little waits stays."""
+    bound = limits.SOCKET_BUFFER_BYTES_MAX
+    waiting = WaitingBytes(bound)
+    monkeypatch.setattr(uvicorn_picows, "WAITING", waiting)
+    listeners = []
+    for _ in range(3):
+        client = await raw()
+        site.listener = type(site.listener)()
+        client.writer.write(client.handshake())
+        assert await site.listener.next() == "open"
+        while not waiting_for(site):
+            site.listener.connection.send_text(b"x" * 1_000)
+        listeners.append(site.listener)
+    assert waiting.holders == 3
+    most = listeners[1]
+    while most.is_quiet and most.connection._transport.is_close_frame_sent is False:
+        most.connection.send_text(b"x" * 1_000)
+        assert waiting.total <= bound
+    assert await most.next() == CLOSE_CODES["slow_consumer"].code
+    assert [listener.is_quiet for listener in listeners] == [True, True, True]
+    assert waiting.holders == 2
+
+
+async def test_nothing_is_known_of_peers_that_read_or_have_gone(site, raw, client):
+    site.listener.connection.send_text(b"x" * limits.FRAME_BYTES_MAX)
+    await client.recv()
+    site.listener = type(site.listener)()
+    gone = await raw()
+    gone.writer.write(gone.handshake())
+    await stuff(site)
+    assert uvicorn_picows.WAITING.holders == 1
+    gone.writer.transport.abort()
+    assert await site.listener.next() == CloseCode.ABNORMAL_CLOSURE
+    assert (uvicorn_picows.WAITING.holders, uvicorn_picows.WAITING.total) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [(Opcode.PING, b"x", True)],
+        [(Opcode.PONG, b"x", True)],
+        [(Opcode.TEXT, b"", False), (Opcode.CONT, b"", True)],
+        [(Opcode.TEXT, b"", False), *[(Opcode.CONT, b"", False)] * limits.SMALL_FRAMES_BURST_MAX],
+    ],
+)
+@pytest.mark.usefixtures("_short_close")
+async def test_frames_that_say_nothing_may_come_so_often_and_no_more(site, raw, frames):
+    client = await raw()
+    client.writer.write(client.handshake())
+    assert await site.listener.next() == "open"
+    for _ in range(limits.SMALL_FRAMES_BURST_MAX + 20):
+        for opcode, data, fin in frames:
+            client.writer.write(client.frame(opcode, data, fin=fin))
+    while (said := await site.listener.next()) == b"":
+        pass
+    assert said == CLOSE_CODES["too_many_faults"].code
 
 
 # --- the server's books ---------------------------------------------------------------------------

@@ -7,11 +7,18 @@ import pytest
 
 from actors.cache import Cache
 from engine import limits
+from engine.testing.driver import SESSION_ID
+from engine.wire import Hello, encode_json
 from serve_app import notificator as module
-from serve_app.auth import Tokens
+from serve_app.auth import Role, Tokens
+from serve_app.client_address import ClientAddresses
+from serve_app.errors import CLOSE_CODES
+from serve_app.newcomers import Newcomers
 from serve_app.notificator import Notificator
 from serve_app.viewer import Viewer
 from serve_app.websocket.connection import EXTENSION
+
+TOKENS = Tokens("a secret of at least thirty-two bytes")
 
 
 class Server:
@@ -20,8 +27,10 @@ class Server:
     def __init__(self):
         self.attached = []
         self.sent = []
+        self.closed = []
         self.fails = False
         self.is_picows = True
+        self.address = "192.0.2.1"
         self._said = asyncio.Queue()
         self.say("websocket.connect")
 
@@ -33,7 +42,12 @@ class Server:
 
     @property
     def scope(self):
-        return {"type": "websocket", "extensions": {EXTENSION: self} if self.is_picows else {}}
+        return {
+            "type": "websocket",
+            "client": (self.address, 1_234),
+            "headers": [],
+            "extensions": {EXTENSION: self} if self.is_picows else {},
+        }
 
     async def receive(self):
         return await self._said.get()
@@ -42,6 +56,22 @@ class Server:
         if self.fails:
             raise OSError("the peer has gone")
         self.sent.append(message)
+        if message["type"] == "websocket.accept" and self.attached:
+            self.attached[0].on_open(self)
+        elif message["type"] == "websocket.close":
+            self.close(message["code"], message["reason"])
+
+    def close(self, code, reason=""):
+        """As the connection of the viewer."""
+        assert CLOSE_CODES[reason].code == code
+        self.closed.append(reason)
+        self.say("websocket.disconnect")
+
+    def send_text(self, payload):
+        """As the connection of the viewer: nobody listens."""
+
+    def hello(self, token):
+        self.attached[0].on_text(self, encode_json(Hello(token)))
 
 
 @pytest.fixture
@@ -49,8 +79,9 @@ async def notificator(gateway, subscriber, monkeypatch):
     monkeypatch.setattr(module, "Subscriber", lambda _url: subscriber)
     replica = SimpleNamespace(
         gateway=gateway,
-        tokens=Tokens("a secret of at least thirty-two bytes"),
-        settings=SimpleNamespace(redis_url="redis://unused"),
+        tokens=TOKENS,
+        settings=SimpleNamespace(redis_url="redis://unused", messages_per_s=20),
+        addresses=ClientAddresses(),
         token_watch=SimpleNamespace(),
         cache=Cache("unix:///nowhere"),
     )
@@ -63,8 +94,9 @@ async def notificator(gateway, subscriber, monkeypatch):
 def begin(notificator, settle):
     """Let a socket connect."""
 
-    async def begin(*, fails=False, is_picows=True):
+    async def begin(*, fails=False, is_picows=True, address="192.0.2.1"):
         server = Server()
+        server.address = address
         server.fails, server.is_picows = fails, is_picows
         life = asyncio.create_task(notificator.websocket(server.scope, server.receive, server.send))
         await settle()
@@ -102,7 +134,7 @@ async def test_one_socket_too_many_is_told_so(notificator, begin, monkeypatch):
     first, life = await begin()
     second, refused = await begin()
     await refused
-    assert second.attached == []
+    assert second.closed == ["replica_full"]
     assert second.sent == [
         {"type": "websocket.accept"},
         {"type": "websocket.close", "code": 4006, "reason": "replica_full"},
@@ -114,6 +146,41 @@ async def test_one_socket_too_many_is_told_so(notificator, begin, monkeypatch):
     assert len(third.attached) == 1
     third.say("websocket.disconnect")
     await life
+
+
+async def test_one_address_leaves_places_for_others(notificator, begin, monkeypatch):
+    monkeypatch.setattr(limits, "CONNECTIONS_PER_ADDRESS_MAX", 2)
+    lives = [await begin() for _ in range(2)]
+    third, refused = await begin()
+    await refused
+    assert third.closed == ["replica_full"]
+    lives.append(await begin(address="192.0.2.2"))
+    assert notificator.open == 3
+    for server, life in lives:
+        server.say("websocket.disconnect")
+        await life
+    assert notificator._open_by_address == {}
+    server, life = await begin()
+    assert server.closed == []
+    server.say("websocket.disconnect")
+    await life
+
+
+async def test_a_flood_of_silent_sockets_lets_others_in(notificator, begin):
+    """Of one address: the oldest of its own go. Who has said hello is not among them."""
+    notificator._newcomers = Newcomers(4, 3)
+    guest, guest_life = await begin()
+    guest.hello(TOKENS.of_session(Role.VIEWER, SESSION_ID, "123456"))
+    flood = [await begin() for _ in range(10)]
+    assert [server.closed for server, _ in flood] == [["hello_late"]] * 7 + [[]] * 3
+    honest, honest_life = await begin(address="192.0.2.2")
+    more = [await begin() for _ in range(10)]
+    assert (guest.closed, honest.closed) == ([], [])
+    assert [server.closed for server, _ in more] == [["hello_late"]] * 7 + [[]] * 3
+    for server, life in [(guest, guest_life), (honest, honest_life), *flood, *more]:
+        server.say("websocket.disconnect")
+        await life
+    assert len(notificator._newcomers) == 0
 
 
 async def test_the_hub_is_closed_with_the_notificator(notificator, subscriber):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -30,14 +31,17 @@ from engine.wire import (
     Welcome,
     encode_json,
 )
-from serve_app import viewer as module
+from serve_app import viewer as viewer_module
 from serve_app.auth import Role, Tokens
 from serve_app.errors import CLOSE_CODES
-from serve_app.viewer import Viewer
+from serve_app.rate import TokenBucket
+from serve_app.viewer import Viewer, message_rate
 
 TOKENS = Tokens("a secret of at least thirty-two bytes")
 HOST = TOKENS.of_session(Role.HOST, SESSION_ID, "123456")
 WATCHER = TOKENS.of_session(Role.VIEWER, SESSION_ID, "123456")
+#: As many messages as a test likes.
+RATE = message_rate(limits.MESSAGES_PER_S_LOAD_MAX)
 MIA, BEN = (TOKENS.participant(SESSION_ID, who) for who in (1, 2))
 
 
@@ -72,11 +76,19 @@ def outcomes():
 
 
 @pytest.fixture
-def connect(hub, gateway, make_connection, outcomes):
+def greeted():
+    """The viewers that have said a good hello."""
+    return []
+
+
+@pytest.fixture
+def connect(hub, gateway, make_connection, outcomes, greeted):
     """Open a socket that has said nothing yet."""
 
-    def connect():
-        viewer = Viewer(hub, gateway, TOKENS, lambda name: outcomes.update([name]))
+    def connect(rate=RATE):
+        viewer = Viewer(
+            hub, gateway, TOKENS, rate, greeted.append, lambda name: outcomes.update([name])
+        )
         return Client(viewer, make_connection())
 
     return connect
@@ -86,8 +98,8 @@ def connect(hub, gateway, make_connection, outcomes):
 def enter(connect, settle):
     """Open a socket, say hello, take the welcome."""
 
-    async def enter(token, **seen):
-        client = connect()
+    async def enter(token, rate=RATE, **seen):
+        client = connect(rate)
         client.say("hello", token=token, **seen)
         await settle()
         (welcome,) = client.connection.take()
@@ -109,8 +121,8 @@ async def test_hello_with_a_ticket(enter):
 async def test_a_socket_that_lives_is_given_the_next_ticket_now_and_then(enter, monkeypatch):
     client = await enter(MIA)
     assert client.say("ping", n=1) == [Pong(1)]
-    later = module.time.monotonic() + limits.TICKET_RENEW_S
-    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    later = viewer_module.time.monotonic() + limits.TICKET_RENEW_S
+    monkeypatch.setattr(viewer_module.time, "monotonic", lambda: later)
     (pong,) = client.say("ping", n=2)
     assert TOKENS.check_hello(pong.ticket, Role.PARTICIPANT).participant_id == 1
     assert client.say("ping", n=3) == [Pong(3)], "one is enough for a while"
@@ -118,9 +130,9 @@ async def test_a_socket_that_lives_is_given_the_next_ticket_now_and_then(enter, 
 
 
 async def test_whoever_has_not_said_hello_gets_no_ticket(connect, monkeypatch):
-    later = module.time.monotonic() + limits.TICKET_RENEW_S
+    later = viewer_module.time.monotonic() + limits.TICKET_RENEW_S
     client = connect()
-    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    monkeypatch.setattr(viewer_module.time, "monotonic", lambda: later)
     assert client.say("ping", n=1) == [Pong(1)]
 
 
@@ -129,7 +141,7 @@ def revoke():
     """Revoke all tokens of a role given so far; what was revoked is forgotten after the test."""
 
     def revoke(role):
-        later_ms = int(module.time.time() * 1000) + 1_000
+        later_ms = int(viewer_module.time.time() * 1000) + 1_000
         return TOKENS.revoke([Revocation(SESSION_ID, role, later_ms)])
 
     yield revoke
@@ -195,12 +207,19 @@ async def test_you_are_who_the_token_says(enter):
         TOKENS.operator(),
     ],
 )
-async def test_a_token_that_does_not_fit_ends_the_socket(connect, token, outcomes):
+async def test_a_token_that_does_not_fit_ends_the_socket(connect, token, outcomes, greeted):
     client = connect()
     (fault,) = client.say("hello", token=token)
+    assert greeted == []
     assert (fault.code, fault.retryable) == ("unauthorized", False)
     assert client.closed == ["unauthorized"]
     assert outcomes == {"unauthorized": 1}
+
+
+async def test_a_good_hello_is_told_once(enter, greeted):
+    client = await enter(MIA)
+    client.say("hello", token=MIA)
+    assert greeted == [client.viewer]
 
 
 async def test_hello_twice(enter):
@@ -236,7 +255,8 @@ async def test_no_hello_at_all(connect, monkeypatch):
     monkeypatch.setattr(limits, "HELLO_MS_MAX", 1)
     client = connect()
     await asyncio.wait_for(client.connection.has_closed.wait(), 10)
-    assert client.closed == ["hello_expected"]
+    assert client.closed == ["hello_late"]
+    assert CLOSE_CODES["hello_late"].reconnect, "a network may have stalled in between"
 
 
 async def test_a_hello_in_time_may_wait_for_its_session_for_long(
@@ -529,6 +549,27 @@ async def test_the_first_look_counts(enter, gateway):
     assert gateway.submitted[1][0].elapsed_ms == first.elapsed_ms
 
 
+async def test_only_so_many_questions_are_remembered_as_asked_for(enter, gateway, self_paced):
+    """Each would hold memory: whoever looks at more at once begins anew with the first ones."""
+    client = await enter(MIA)
+    shown = client.viewer._room.questions[OpeningNo(1)]
+    openings = range(1, limits.SOCKET_ASKED_MAX + 3)
+    client.viewer._room.questions = {
+        OpeningNo(no): msgspec.structs.replace(shown, opening_no=OpeningNo(no)) for no in openings
+    }
+    for opening in openings:
+        client.say("ask", opening=opening)
+    assert list(client.viewer._asked_ns) == list(openings)[2:]
+
+
+@pytest.mark.usefixtures("self_paced")
+async def test_who_only_watches_has_no_time_to_be_remembered(enter):
+    for token in (HOST, WATCHER):
+        client = await enter(token)
+        client.say("ask", opening=1)
+        assert client.viewer._asked_ns == {}
+
+
 @pytest.mark.usefixtures("self_paced")
 @pytest.mark.parametrize("opening", [0, 5, 2**31 - 1])
 async def test_a_question_that_does_not_exist_cannot_be_asked_for(enter, opening):
@@ -617,15 +658,37 @@ async def test_honest_refusals_do_not_end_the_socket(playing, gateway):
 
 
 async def test_too_many_messages_in_a_second(connect):
-    client = connect()
-    for _ in range(limits.MESSAGES_BURST_MAX):
+    client = connect(message_rate(limits.MESSAGES_PER_S_MAX))
+    for _ in range(limits.MESSAGES_PER_S_MAX * limits.MESSAGES_BURST_S):
         assert client.say("ping") == [Pong()]
     faults = 0
     while not client.closed:
-        faults += any(message.code == "too_many" for message in client.say("ping")
-                      if isinstance(message, Fault))  # fmt: skip
+        for message in client.say("ping"):
+            if isinstance(message, Fault):
+                assert (message.code, message.retryable) == ("too_many", True)
+                faults += 1
     assert client.closed == ["too_many_faults"]
     assert faults == limits.FAULTS_PER_SOCKET_MAX
+
+
+@pytest.mark.usefixtures("self_paced")
+async def test_the_fastest_person_is_not_told_to_slow_down(enter, gateway, monkeypatch):
+    """Six questions a second for two minutes, each asked for and answered, and a page's pings."""
+    clock = SimpleNamespace(now=1_000.0)
+    rate = message_rate(limits.MESSAGES_PER_S_MAX)
+    bucket = TokenBucket(rate, lambda: clock.now)
+    monkeypatch.setattr(viewer_module, "TokenBucket", lambda _rate: bucket)
+    client = await enter(MIA, rate)
+    for question in range(720):
+        clock.now += 1 / 6
+        assert isinstance(client.say("ask", opening=1)[0], QuestionMessage)
+        assert client.say("answer", opening=1, choices=[0]) == []
+        item, done = gateway.submitted[-1]
+        done(receipt(item))
+        if question % 30 == 0:
+            client.say("ping")
+    assert client.closed == []
+    client.connection.take()
 
 
 # --- slow sockets -----------------------------------------------------------------------------------
@@ -647,33 +710,82 @@ async def test_a_slow_socket_gets_the_newest_once_it_has_caught_up(playing, acto
     assert [type(message) for message in playing.connection.sent] == [DeltaFrame]
 
 
-async def test_replies_are_written_to_slow_sockets_too(playing, gateway):
+async def test_a_slow_socket_is_told_what_became_of_its_answers(playing, gateway):
     playing.viewer.on_unwritable(playing.connection)
     playing.say("answer", opening=1, choices=[0])
     item, done = gateway.submitted[0]
     done(receipt(item))
-    assert [type(message) for message in playing.connection.sent] == [Receipt]
+    assert [type(message) for message in playing.connection.take()] == [Receipt]
+    for code in ("late", "retry"):
+        playing.say("answer", opening=1, choices=[0])
+        gateway.submitted[-1][1](FaultReply(code, "why", code == "retry"))
+        assert [message.code for message in playing.connection.take()] == [code]
 
 
-async def test_a_socket_that_stays_slow_is_closed(playing, monkeypatch):
-    monkeypatch.setattr(limits, "SLOW_MS_MAX", 1)
+async def test_a_slow_host_is_told_what_became_of_its_moves(enter, gateway):
+    client = await enter(HOST)
+    client.viewer.on_unwritable(client.connection)
+    client.say("move", **MOVE)
+    gateway.submitted[0][1](DoneReply("command-1", Phase.QUESTION_OPEN, OpeningNo(1)))
+    assert [type(message) for message in client.connection.sent] == [DoneMessage]
+    client.say("move", **MOVE)
+    gateway.submitted[1][1](FaultReply("stale_command", "why", False))
+    assert [type(message) for message in client.connection.sent] == [Fault]
+
+
+@pytest.mark.usefixtures("self_paced")
+async def test_nothing_else_is_written_to_a_slow_socket_or_made_for_it(enter, monkeypatch):
+    client = await enter(MIA)
+    client.viewer.on_unwritable(client.connection)
+    monkeypatch.setattr(viewer_module, "encode_json", pytest.fail)
+    for kind, fields in [
+        ("ask", {"opening": 1}),
+        ("ask", {"opening": 99}),
+        ("ping", {"n": 1}),
+        ("hello", {"token": MIA}),
+        ("answer", {"opening": 1, "choices": [99]}),
+        ("move", MOVE),
+    ]:
+        payload = msgspec.json.encode({"type": kind, **fields})
+        client.viewer.on_text(client.connection, payload)
+    assert client.connection.raw == []
+
+
+@pytest.mark.usefixtures("self_paced")
+async def test_a_socket_that_has_caught_up_is_shown_the_question_that_it_asked_for_last(enter):
+    client = await enter(MIA)
+    client.viewer.on_unwritable(client.connection)
+    for opening in (1, 2, 3, 99):
+        client.say("ask", opening=opening)
+    assert client.viewer._asked_ns == {}, "its time begins when the question is written"
+    client.viewer.on_writable(client.connection)
+    snapshot, shown = client.connection.take()
+    assert isinstance(snapshot, Snapshot)
+    assert shown.question.opening_no == 3
+    assert list(client.viewer._asked_ns) == [3]
+    client.viewer.on_unwritable(client.connection)
+    client.viewer.on_writable(client.connection)
+    assert [type(message) for message in client.connection.take()] == [Snapshot]
+
+
+async def test_a_slow_socket_that_sends_rubbish_is_closed_all_the_same(playing):
     playing.viewer.on_unwritable(playing.connection)
-    await asyncio.wait_for(playing.connection.has_closed.wait(), 10)
-    assert playing.closed == ["slow_consumer"]
+    for _ in range(limits.FAULTS_PER_SOCKET_MAX):
+        playing.say_bytes(b"{")
+    assert playing.connection.raw == []
+    assert playing.closed == ["too_many_faults"]
 
 
-async def test_a_socket_that_catches_up_is_not_closed(playing):
-    playing.viewer.on_unwritable(playing.connection)
-    timer = playing.viewer._slow_timer
-    playing.viewer.on_writable(playing.connection)
-    assert timer.cancelled()
-
-
-async def test_a_slow_socket_that_goes_leaves_no_timer(playing):
-    playing.viewer.on_unwritable(playing.connection)
-    timer = playing.viewer._slow_timer
-    playing.viewer.on_close(playing.connection, 1006)
-    assert timer.cancelled()
+async def test_a_socket_that_is_slow_before_its_welcome_gets_none(connect, gateway, settle):
+    gateway.place_gate.clear()
+    client = connect()
+    client.say("hello", token=MIA)
+    await settle()
+    client.viewer.on_unwritable(client.connection)
+    gateway.place_gate.set()
+    await settle()
+    assert client.connection.raw == []
+    assert client.closed == ["slow_consumer"]
 
 
 # --- ends -------------------------------------------------------------------------------------------

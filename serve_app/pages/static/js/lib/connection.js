@@ -8,8 +8,7 @@ import { CLOSE_CODES } from "./facts.js";
 
 const PING_EVERY_MS = 5000;
 const SILENCE_MS = 12000;
-// Until welcome. Shorter than the server waits for hello, so that a network that stalls in between
-// ends with another try from here, and not with the server's word that nobody spoke.
+// Until welcome, from the first byte of the connection.
 const WELCOME_MS = 8000;
 // After a sign of trouble (offline, wake-up) an answer to a ping must come within this.
 const PROBE_MS = 2500;

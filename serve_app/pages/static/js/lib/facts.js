@@ -15,7 +15,7 @@ export const CLOSE_CODES = {
   4000: {
     name: "hello_expected",
     reconnect: false,
-    text: "The connection could not be made in time.",
+    text: "The connection could not be made.",
     again: "Try again",
   },
   4001: {
@@ -39,6 +39,7 @@ export const CLOSE_CODES = {
     text: "You are playing in another tab or on another device now.",
     again: "Play here",
   },
+  4008: { name: "hello_late", reconnect: true, text: "" },
   4012: {
     name: "failed",
     reconnect: false,
