@@ -214,6 +214,18 @@ CONNECTIONS_PER_REPLICA_MAX: Final = 20_000
 #: Connections from one address (an IPv6 one: its /64), to HAProxy and to one replica: a full session
 #: behind one address, and more.
 CONNECTIONS_PER_ADDRESS_MAX: Final = 6_000
+#: New connections from one address to HAProxy within ten seconds: a thousand phones that open the page,
+#: each with up to six connections, come at once.
+CONNECTIONS_PER_ADDRESS_10_S_MAX: Final = 6_000
+#: How long HAProxy waits for a request's line, headers and small body; for another request on the same
+#: connection; for a client that has to send or to take something; and for a sign of life on a websocket,
+#: which the replica pings.
+REQUEST_MS_MAX: Final = 10_000
+KEEP_ALIVE_MS: Final = 20_000
+CLIENT_SILENCE_MS_MAX: Final = 30_000
+TUNNEL_SILENCE_MS_MAX: Final = 300_000
+#: How long a long body (an imported quiz) may take to come; half a megabit a second brings the longest.
+LONG_BODY_MS_MAX: Final = 70_000
 #: Bytes that may wait for one socket's peer before it counts as slow: frames, pongs and questions are
 #: left out, and it gets the newest when all has left.
 SOCKET_BUFFER_BYTES_MAX: Final = 128 * 1024

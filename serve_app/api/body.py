@@ -24,7 +24,8 @@ class BodyLimit:
     It counts what arrives, whatever the header promises; a header that promises too much is refused
     at once. Quizzes may be long, everything else is small. A request that is answered before its
     long body has been read (as one without a token is) ends the connection too: nobody reads the
-    rest.
+    rest. A long body that has not come whole within ``LONG_BODY_MS_MAX`` is refused with 408; HAProxy
+    hands short ones on when they are whole.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -39,7 +40,7 @@ class BodyLimit:
 
 
 class _Counted:
-    __slots__ = ("_bytes_max", "_promised", "_receive", "_size", "_whole")
+    __slots__ = ("_bytes_max", "_late_at", "_promised", "_receive", "_size", "_whole")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -49,17 +50,31 @@ class _Counted:
         self._promised = _promised(scope)
         self._receive = receive
         self._size = -1
+        #: On the loop's clock; there once a long body is asked for.
+        self._late_at = 0.0
         self._whole = self._promised == 0
 
     async def __call__(self) -> Message:
         if self._size < 0:
             self._size = 0
             self._check(self._promised)
-        message = await self._receive()
+            self._late_at = asyncio.get_running_loop().time() + limits.LONG_BODY_MS_MAX / 1000
+        if self._is_long and not self._whole:
+            message = await self._receive_in_time()
+        else:
+            message = await self._receive()
         self._size += len(message.get("body", b""))
         self._check(self._size)
         self._whole = self._whole or not message.get("more_body", False)
         return message
+
+    async def _receive_in_time(self) -> Message:
+        try:
+            async with asyncio.timeout_at(self._late_at):
+                return await self._receive()
+        except TimeoutError:
+            seconds = limits.LONG_BODY_MS_MAX // 1000
+            raise HTTPException(408, f"body: it did not come whole within {seconds} s") from None
 
     def closing(self, send: Send) -> Send:
         """``send`` with a header that ends the connection when a long body is left unread."""

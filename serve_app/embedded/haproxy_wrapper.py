@@ -4,7 +4,11 @@ Serve's template binds HAProxy's statistics and metrics to every interface, and 
 otherwise; and Serve ties the replicas' address to the front's, so that phones in the same network
 could only be let in by opening the replicas too. And it has HAProxy answer 500, which tells clients
 not to try again, where no replica can be reached for the moment. And it tells replicas nothing of
-where a request came from. A few lines decide.
+where a request came from. And it lets a client hold as many connections as it likes, each for an hour.
+A few lines decide.
+
+:func:`confine` is for one machine alone. The other corrections are for every HAProxy that clients can
+reach, in a cluster, too.
 
 Run as a script, by Serve, through the small file that :func:`install` writes; standard library
 only, because it starts once for every change of replicas.
@@ -13,20 +17,57 @@ only, because it starts once for every change of replicas.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
 import shlex
 import signal
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 _PR_SET_PDEATHSIG = 1
 _ERROR_FILE = re.compile(r"^(\s*errorfile\s+\d+\s+)\S+", re.MULTILINE)
 _DEFAULTS = re.compile(r"^defaults\b.*$", re.MULTILINE)
+_FRONT = re.compile(r"^frontend http_frontend$", re.MULTILINE)
+_CLIENT_TIMEOUT = re.compile(
+    r"^\s*timeout (client|client-fin|http-request|http-keep-alive|tunnel) .*\n", re.MULTILINE
+)
 _BIND = re.compile(r"^(\s*bind\s+)(\S*):(\d+)(?!\S)", re.MULTILINE)
 
 
-def install(folder: Path, binary: Path, front_port: int, front_host: str, away: bytes) -> Path:
+class ClientBounds(NamedTuple):
+    """What one client may take of HAProxy.
+
+    Attributes:
+        request_ms: time for a request's line and headers, and for its body as far as HAProxy's buffer
+            takes it (some 15 KB); also for the first byte of a connection.
+        keep_alive_ms: how long a connection may be idle between two requests.
+        silence_ms: how long a client may neither send nor take what is due.
+        tunnel_ms: the same for websockets, which are pinged.
+        connections_max: open connections of one address (an IPv6 one: its /64).
+        connections_per_10_s_max: new connections of one address within ten seconds.
+        trusted: addresses and networks of proxies in front, which are many clients each: only the
+            times hold for them. They have to bound what one client may take themselves.
+    """
+
+    request_ms: int
+    keep_alive_ms: int
+    silence_ms: int
+    tunnel_ms: int
+    connections_max: int
+    connections_per_10_s_max: int
+    trusted: tuple[str, ...] = ()
+
+
+def install(
+    folder: Path,
+    binary: Path,
+    front_port: int,
+    front_host: str,
+    away: bytes,
+    bounds: ClientBounds,
+) -> Path:
     """Write the program that Serve starts in the place of HAProxy; return its path.
 
     Args:
@@ -35,10 +76,11 @@ def install(folder: Path, binary: Path, front_port: int, front_host: str, away: 
         front_port: the port that people connect to.
         front_host: where that port listens; every other port listens on loopback.
         away: the whole HTTP response of HAProxy when no replica can be reached, or none answers.
+        bounds: what one client may take.
     """
     away_path = folder / "away.http"
     away_path.write_bytes(away)
-    where = [front_host, str(front_port), str(away_path)]
+    where = [front_host, str(front_port), str(away_path), json.dumps(bounds)]
     script = [sys.executable, "-IS", __file__, str(binary), *where]
     path = folder / "haproxy"
     path.write_text(f'#!/bin/sh\nexec {shlex.join(script)} "$@"\n')
@@ -67,6 +109,33 @@ def name_clients(config: str) -> str:
     return _DEFAULTS.sub(lambda match: f"{match[0]}\n    option forwardfor", config)
 
 
+def bound_clients(config: str, bounds: ClientBounds) -> str:
+    """The configuration with bounds on what one client may take.
+
+    A request is handed on when it is whole, or fills HAProxy's buffer, so a replica never waits for a
+    small body. HTTP/2, which would let one connection be a hundred, is spoken by whatever ends TLS in
+    front, if anything does.
+    """
+    times = f"""
+    timeout http-request {bounds.request_ms}ms
+    timeout http-keep-alive {bounds.keep_alive_ms}ms
+    timeout client {bounds.silence_ms}ms
+    timeout client-fin {bounds.request_ms}ms
+    timeout tunnel {bounds.tunnel_ms}ms
+    option http-buffer-request
+    option disable-h2-upgrade"""
+    accepted = f"""
+    tcp-request connection accept if {{ src {" ".join(bounds.trusted)} }}"""
+    counted = f"""
+    stick-table type ipv6 size 100k expire 1m store conn_cur,conn_rate(10s){accepted * bool(bounds.trusted)}
+    tcp-request connection track-sc0 src,ipmask(32,64)
+    tcp-request connection reject if {{ sc0_conn_cur gt {bounds.connections_max} }}
+    tcp-request connection reject if {{ sc0_conn_rate gt {bounds.connections_per_10_s_max} }}"""
+    config = _CLIENT_TIMEOUT.sub("", config)
+    config = _DEFAULTS.sub(lambda match: match[0] + times, config)
+    return _FRONT.sub(lambda match: match[0] + counted, config)
+
+
 def confine(config: str, front_port: int, front_host: str) -> str:
     """The configuration with every ``bind`` on loopback, but the front's where it is wanted.
 
@@ -90,10 +159,11 @@ def main(argv: list[str]) -> None:
 
     The path stays the same, since Serve finds its HAProxy processes by it, and so does the process.
     """
-    _, binary, front_host, front_port, away, *arguments = argv
+    _, binary, front_host, front_port, away, bounds, *arguments = argv
     if "-f" in arguments:
         path = Path(arguments[arguments.index("-f") + 1])
         config = confine(path.read_text(), int(front_port), front_host)
+        config = bound_clients(config, ClientBounds(*json.loads(bounds)))
         path.write_text(name_clients(excuse(config, Path(away))))
     # Serve leaves HAProxy running when its own process is killed; the next start would find the
     # port taken.

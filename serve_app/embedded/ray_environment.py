@@ -11,13 +11,16 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from engine import limits
 from engine.errors import Unavailable
 from serve_app.embedded import haproxy_wrapper
 from serve_app.embedded.errors import StartError
+from serve_app.embedded.haproxy_wrapper import ClientBounds
 from serve_app.embedded.ports import PortBlock
 from serve_app.errors import problem, problem_headers
 
@@ -25,6 +28,8 @@ _OPEN_FILES_WANTED = 65_536
 #: Files that HAProxy needs beside its connections.
 _OPEN_FILES_SPARE = 1_000
 _CONNECTIONS_MAX = 20_000
+#: Of the connections that there may be, the most that one address may have: others get in, too.
+_ADDRESS_SHARE = 0.75
 #: Files that HAProxy counts for one connection: two sockets, and half a pipe for `splice`.
 _OPEN_FILES_PER_CONNECTION = 2.5
 _REPLICAS_MAX = 40
@@ -117,8 +122,21 @@ def away_response() -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
+def client_bounds(connections: int, proxies: Sequence[str]) -> ClientBounds:
+    """What one client may take of a HAProxy that has so many connections at the most."""
+    return ClientBounds(
+        request_ms=limits.REQUEST_MS_MAX,
+        keep_alive_ms=limits.KEEP_ALIVE_MS,
+        silence_ms=limits.CLIENT_SILENCE_MS_MAX,
+        tunnel_ms=limits.TUNNEL_SILENCE_MS_MAX,
+        connections_max=min(limits.CONNECTIONS_PER_ADDRESS_MAX, int(connections * _ADDRESS_SHARE)),
+        connections_per_10_s_max=limits.CONNECTIONS_PER_ADDRESS_10_S_MAX,
+        trusted=tuple(proxies),
+    )
+
+
 def ray_environment(
-    run: Path, ports: PortBlock, front_port: int, front_host: str
+    run: Path, ports: PortBlock, front_port: int, front_host: str, proxies: Sequence[str] = ()
 ) -> dict[str, str]:
     """Ray's and Serve's environment for one run, with ports and files of its own.
 
@@ -127,6 +145,7 @@ def ray_environment(
         ports: the run's own ports.
         front_port: the port that people connect to.
         front_host: where that port listens.
+        proxies: addresses and networks of trusted proxies in front.
 
     Raises:
         StartError: HAProxy's wheel is missing.
@@ -151,7 +170,12 @@ def ray_environment(
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(
             haproxy_wrapper.install(
-                folder, haproxy_binary(), front_port, front_host, away_response()
+                folder,
+                haproxy_binary(),
+                front_port,
+                front_host,
+                away_response(),
+                client_bounds(connections, proxies),
             )
         ),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http),

@@ -169,7 +169,7 @@ class EmbeddedStack:
         self._set_environment(
             {
                 **self.settings.to_env(),
-                **ray_environment(run, ports, port, host),
+                **ray_environment(run, ports, port, host, self.settings.proxies),
                 "PROMETHEUS_MULTIPROC_DIR": str(_folder(run, "metrics")),
             }
         )

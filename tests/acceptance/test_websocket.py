@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -348,6 +349,23 @@ async def test_no_hello(sockets):
     """
     ended = await (await sockets()).closed() or await (await sockets()).closed()
     assert ended == (4008, "hello_late")
+
+
+async def test_half_a_request_is_cut_and_whoever_has_made_one_is_not_in_the_way(
+    live_site, make_game
+):
+    """Takes as long as HAProxy waits."""
+    address = urlsplit(live_site.base_url)
+    halves = [await asyncio.open_connection(address.hostname, address.port) for _ in range(50)]
+    for number, (_, writer) in enumerate(halves):
+        writer.write([b"", b"GET /api/", b"POST /api/quizzes HTTP/1.1\r\nhost: x\r\n"][number % 3])
+    game = make_game()
+    mia, _ = await game.enter(game.join("Mia"))
+    await mia.say(Ping(1))
+    for reader, writer in halves:
+        assert (await asyncio.wait_for(reader.read(), _WAIT_S_MAX))[:12] in (b"", b"HTTP/1.1 408")
+        writer.close()
+    assert await mia.until(Pong) == Pong(1)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from fastapi import HTTPException
 
 from engine import limits
 from engine.errors import Malformed, Unavailable
@@ -51,6 +52,40 @@ async def test_a_body_that_is_too_long(client, replica, refused, path, promises)
     assert str(size) in refused(response, 413, "too_large")["detail"]
     assert response.headers["connection"] == "close"
     assert replica.items == []
+
+
+@pytest.mark.parametrize("promised", [b"content-length: 100000", b"transfer-encoding: chunked"])
+async def test_a_long_body_that_trickles_is_not_waited_for(monkeypatch, promised):
+    monkeypatch.setattr(limits, "LONG_BODY_MS_MAX", 20)
+    name, _, value = promised.partition(b": ")
+    scope = {"type": "http", "path": "/quizzes", "headers": [(name, value)]}
+    asked = 0
+
+    async def trickle():
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.005)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def app(_scope, receive, _send):
+        with pytest.raises(HTTPException) as caught:
+            await read_body(receive)
+        assert caught.value.status_code == 408
+
+    async with asyncio.timeout(10):
+        await BodyLimit(app)(scope, trickle, pytest.fail)
+    assert asked > 0
+
+
+async def test_a_whole_body_is_not_late_however_long_its_answer_takes(monkeypatch):
+    monkeypatch.setattr(limits, "LONG_BODY_MS_MAX", 0)
+    scope = {"type": "http", "path": "/", "headers": [(b"content-length", b"1")]}
+
+    async def app(_scope, receive, _send):
+        assert await read_body(receive) == b"x"
+        assert (await receive())["type"] == "http.disconnect"
+
+    await BodyLimit(app)(scope, Sent(b"x"), pytest.fail)
 
 
 async def test_no_more_is_read_than_is_allowed():

@@ -10,12 +10,21 @@ import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
+import jinja2
 import psutil
 import pytest
 
 from serve_app.embedded import haproxy_wrapper
-from serve_app.embedded.haproxy_wrapper import confine, excuse, install, name_clients
+from serve_app.embedded.haproxy_wrapper import (
+    ClientBounds,
+    bound_clients,
+    confine,
+    excuse,
+    install,
+    name_clients,
+)
 
+BOUNDS = ClientBounds(10_000, 20_000, 30_000, 300_000, 6_000, 5_000, ("192.0.2.7", "2001:db8::/32"))
 CONFIG = """\
 global
     stats socket /tmp/admin.sock mode 666 level admin
@@ -79,6 +88,73 @@ def test_serves_own_template_names_no_clients_but_ours_does():
     assert name_clients(template).count("\ndefaults\n    option forwardfor\n") == 1
 
 
+def serves_own():
+    """A configuration as Serve writes it, with a backend that has times of its own."""
+    from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE  # noqa: PLC0415
+
+    environment = jinja2.Environment(undefined=jinja2.ChainableUndefined)
+    environment.filters["haproxy_fmt"] = str
+    backend = {
+        "name": "api",
+        "path_prefix": "/api",
+        "servers": [{"name": "one", "host": "127.0.0.1", "port": 30_001}],
+        "timeout_client_s": 7,
+        "timeout_http_request_s": None,
+        "timeout_http_keep_alive_s": 7,
+        "timeout_tunnel_s": 7,
+    }
+    config = {
+        "timeout_connect_s": 5,
+        "timeout_client_s": 3_600,
+        "timeout_http_keep_alive_s": 90,
+        "timeout_http_request_s": None,
+        "frontend_host": "127.0.0.1",
+        "frontend_port": 8_000,
+    }
+    return environment.from_string(HAPROXY_CONFIG_TEMPLATE).render(
+        config=config,
+        backends=[backend],
+        backends_with_health_config=[{"backend": backend, "health_config": {}}],
+        grpc_backends_with_health_config=[],
+    )
+
+
+def test_the_times_of_serves_own_template_give_way_to_ours():
+    assert re.findall(r"timeout (?:client|http-|tunnel).*", serves_own()) == [
+        "timeout client 3600s",
+        "timeout http-keep-alive 90s",
+        "timeout client 7s",
+        "timeout http-keep-alive 7s",
+        "timeout tunnel 7s",
+    ]
+    bounded = bound_clients(serves_own(), BOUNDS)
+    assert re.findall(r"timeout (?:client|http-|tunnel).*", bounded) == [
+        "timeout http-request 10000ms",
+        "timeout http-keep-alive 20000ms",
+        "timeout client 30000ms",
+        "timeout client-fin 10000ms",
+        "timeout tunnel 300000ms",
+    ]
+    assert "timeout connect 5s" in bounded
+
+
+@pytest.mark.parametrize("trusted", [BOUNDS.trusted, ()])
+def test_clients_of_serves_own_front_are_counted_but_proxies_are_not(trusted):
+    config = serves_own()
+    assert "stick-table" not in config
+    bounded = bound_clients(config, BOUNDS._replace(trusted=trusted))
+    _, found, front = bounded.partition("\nfrontend http_frontend\n")
+    assert found
+    rules = [line.strip() for line in front.split("bind")[0].splitlines()]
+    exempt = ["tcp-request connection accept if { src 192.0.2.7 2001:db8::/32 }"]
+    assert [rule for rule in rules if rule.startswith("tcp-request")] == [
+        *(exempt if trusted else []),
+        "tcp-request connection track-sc0 src,ipmask(32,64)",
+        "tcp-request connection reject if { sc0_conn_cur gt 6000 }",
+        "tcp-request connection reject if { sc0_conn_rate gt 5000 }",
+    ]
+
+
 @pytest.fixture
 def stand_in(tmp_path):
     """A program in HAProxy's place that says how it was started."""
@@ -91,22 +167,23 @@ def stand_in(tmp_path):
 def test_the_program_in_haproxys_place_corrects_the_file_and_becomes_haproxy(tmp_path, stand_in):
     config = tmp_path / "a config.cfg"
     config.write_text(CONFIG)
-    program = install(tmp_path, stand_in, 8000, "127.0.0.1", b"away")
+    program = install(tmp_path, stand_in, 8000, "127.0.0.1", b"away", BOUNDS)
     arguments = ["-db", "-f", str(config), "-sf", "12 34"]
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True)
     said, _ = process.communicate(timeout=60)
     assert said.splitlines() == [str(process.pid), *arguments]
-    assert config.read_text() == name_clients(confine(CONFIG, 8000, "127.0.0.1"))
+    confined = confine(CONFIG, 8000, "127.0.0.1")
+    assert config.read_text() == name_clients(bound_clients(confined, BOUNDS))
 
 
 def test_without_a_file_it_is_haproxy_at_once(tmp_path, stand_in):
-    program = install(tmp_path, stand_in, 8000, "127.0.0.1", b"away")
+    program = install(tmp_path, stand_in, 8000, "127.0.0.1", b"away", BOUNDS)
     said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[1:] == ["-v"]
 
 
 def test_haproxy_ends_with_the_process_that_started_it(tmp_path):
-    program = install(tmp_path, Path("/bin/sleep"), 8000, "127.0.0.1", b"away")
+    program = install(tmp_path, Path("/bin/sleep"), 8000, "127.0.0.1", b"away", BOUNDS)
     parent = subprocess.Popen(
         [
             sys.executable,
