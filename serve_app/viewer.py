@@ -353,7 +353,7 @@ class Viewer:
         elapsed_ms = room.first_elapsed_ms.get(key)
         if elapsed_ms is None:
             elapsed_ms = self._elapsed_ms(room, opening_no)
-            if elapsed_ms >= 0:
+            if elapsed_ms >= 0 and len(room.first_elapsed_ms) < limits.BATCHER_ITEMS_MAX:
                 room.first_elapsed_ms[key] = elapsed_ms
         item = AnswerItem(
             self.participant_id, opening_no, mask_of(message.choices), message.text, elapsed_ms

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
@@ -365,6 +366,8 @@ async def test_half_a_request_is_cut_and_whoever_has_made_one_is_not_in_the_way(
     for reader, writer in halves:
         assert (await asyncio.wait_for(reader.read(), _WAIT_S_MAX))[:12] in (b"", b"HTTP/1.1 408")
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
     assert await mia.until(Pong) == Pong(1)
 
 

@@ -481,6 +481,15 @@ async def test_openings_that_nobody_has_seen_take_no_memory(playing, gateway):
     assert playing.viewer._room.first_elapsed_ms == {}
 
 
+async def test_so_many_times_are_remembered_while_nothing_gets_its_reply(
+    playing, gateway, monkeypatch
+):
+    monkeypatch.setattr(limits, "BATCHER_ITEMS_MAX", 0)
+    playing.say("answer", opening=1, choices=[0])
+    assert gateway.submitted[0][0].elapsed_ms >= 0
+    assert playing.viewer._room.first_elapsed_ms == {}
+
+
 async def test_a_reply_to_a_client_that_left_goes_nowhere(playing, gateway):
     playing.say("answer", opening=1, choices=[0])
     playing.viewer.on_close(playing.connection, 1006)
