@@ -108,6 +108,11 @@ class SessionActor:
         host = await self._ready()
         return b"" if host is None else encode_pack(host.snapshot())
 
+    async def view(self) -> bytes:
+        """The same without what only those need who serve the session: questions, the removed."""
+        host = await self._ready()
+        return b"" if host is None else encode_pack(host.newest_view())
+
     async def scoreboard(self, offset: int, rows: int) -> list[tuple[int, str, int, int]]:
         """Rows of the scoreboard in memory: (participant, nickname, points, rank).
 

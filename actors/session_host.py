@@ -196,6 +196,10 @@ class SessionHost:
             self._clock.now_ms(), self._view, questions, frozenset(self._state.removed)
         )
 
+    def newest_view(self) -> SnapshotAnswer:
+        """The newest published view alone."""
+        return SnapshotAnswer(self._clock.now_ms(), self._view, [])
+
     def statistics(self) -> dict[str, int | str]:
         """For operators: phase, participants, outbox length, epoch and view version."""
         return {

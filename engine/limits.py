@@ -189,6 +189,10 @@ JOINS_ADDRESS_BURST_MAX: Final = 3_000
 #: Look-ups of PINs from one address: each of 3,000 people finds the session, then joins.
 LOOKUPS_ADDRESS_PER_S_MAX: Final = 200
 LOOKUPS_ADDRESS_BURST_MAX: Final = 6_000
+#: Reads of sessions by HTTP from one address: views, scoreboards, presence, results. Pages read them
+#: over a websocket, but for the host's.
+READS_ADDRESS_PER_S_MAX: Final = 100
+READS_ADDRESS_BURST_MAX: Final = 1_000
 #: Look-ups from one address that find nothing: some typing errors for each class of a school. A guesser
 #: of six-digit PINs among 200 live sessions finds one after 5,000 tries, which takes four hours.
 PIN_MISSES_PER_MIN_MAX: Final = 20
@@ -292,6 +296,16 @@ SESSION_INFO_TTL_MS: Final = 5_000
 #: next time. And how long a PIN counts as live without being read again.
 LIVE_PINS_INTERVAL_MS: Final = 200
 LIVE_PINS_TTL_MS: Final = 5_000
+#: How often a replica reads a session's view, its scoreboard, and who is connected, for all who ask by
+#: HTTP. A client that polls sees frames no faster.
+VIEW_READ_INTERVAL_MS: Final = 100
+SCOREBOARD_READ_INTERVAL_MS: Final = 250
+PRESENCE_READ_INTERVAL_MS: Final = 250
+#: Rows of one page of the scoreboard; and how long a replica keeps how many whole ones for those who
+#: read further pages, each of some hundred kilobytes at the most.
+SCOREBOARD_PAGE_ROWS_MAX: Final = 100
+SCOREBOARD_KEPT_MS: Final = 2_000
+SCOREBOARDS_KEPT_MAX: Final = 20
 #: How often a replica tells who is connected to it, and after which time nobody believes it.
 PRESENCE_INTERVAL_MS: Final = 3_000
 PRESENCE_TTL_MS: Final = 8_000

@@ -13,15 +13,17 @@ from actors.postgres import Pool, create_pool
 from actors.read_replicas import ReadReplicas
 from actors.settings import Settings
 from actors.shards import Shards
-from actors.tasks import SharedWork
+from actors.tasks import PacedWork, SharedWork
 from engine import limits
 from migrations import check_schemas
+from serve_app.address_guard import AddressGuard
 from serve_app.auth import Tokens
 from serve_app.batcher import Gateway
 from serve_app.client_address import ClientAddresses
 from serve_app.doors import Doors
-from serve_app.pin_guard import PinGuard
+from serve_app.presence import Present
 from serve_app.rate import KeyedBuckets, Rate, TokenBucket
+from serve_app.session_reads import SessionReads
 from serve_app.shared_rate import SharedRate
 from serve_app.token_watch import TokenWatch
 
@@ -51,8 +53,10 @@ class Replica:
         self.gateway = Gateway(self.directory)
         #: Joins by session: a flood of them must not drown the session, nor its neighbours.
         self.joins = SharedRate(self.cache, "joins", _JOIN_RATE, limits.SESSIONS_LIVE_MAX)
+        self.session_reads = SessionReads(self.gateway)
+        self.presences = PacedWork[SessionId, Present](limits.PRESENCE_READ_INTERVAL_MS)
         #: Look-ups of PINs and joins by address.
-        self.pins = PinGuard(self.cache, self.directory)
+        self.guard = AddressGuard(self.cache, self.directory)
         #: Pages of hosts' rosters by session.
         self.rosters = KeyedBuckets(_ROSTER_RATE, limits.SESSIONS_LIVE_MAX)
         self.doors = Doors(self.gateway)

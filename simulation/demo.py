@@ -225,18 +225,19 @@ class Demo:
         self, api: httpx.AsyncClient, session_id: str, host_token: str
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         path = f"/sessions/{session_id}"
-        memory = await self._call(
-            api, "GET", f"{path}/scoreboard?limit={limits.PARTICIPANTS_MAX}", host_token
-        )
-        if memory["source"] != "memory":
-            raise DemoError("the session's actor has left, so its memory cannot be compared")
+        memory: list[dict[str, Any]] = []
+        for offset in range(0, len(self._players) + 1, limits.SCOREBOARD_PAGE_ROWS_MAX):
+            page = await self._call(api, "GET", f"{path}/scoreboard?offset={offset}", host_token)
+            if page["source"] != "memory":
+                raise DemoError("the session's actor has left, so its memory cannot be compared")
+            memory += page["items"]
 
         async def results() -> httpx.Response:
             return await api.get(f"{path}/results", headers=_bearer(host_token))
 
         # The end is noted beside the last event, a moment after it.
         found = await _patiently(results, lambda response: response.status_code in (409, 503))
-        return memory["items"], found
+        return memory, found
 
     async def _call(
         self, api: httpx.AsyncClient, method: str, path: str, token: str, body: Any = None

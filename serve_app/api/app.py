@@ -17,9 +17,9 @@ from engine import limits
 from engine.errors import QuizError
 from engine.wire import encode_json
 from serve_app.api import operations, quizzes, roster, sessions, tokens
+from serve_app.api.address_gate import AddressGate
 from serve_app.api.answers import PROBLEM_CONTENT, AnswerEndpoint, answer_openapi
 from serve_app.api.body import BodyLimit, LargeBodies
-from serve_app.api.pin_gate import PinGate
 from serve_app.api.schemas import Problem
 from serve_app.errors import HTTP_STATUS, problem, problem_headers
 from serve_app.replica import Replica
@@ -68,7 +68,7 @@ def create_api_app() -> FastAPI:
     for part in (operations, quizzes, sessions, roster, tokens):
         app.include_router(part.router)
     app.add_middleware(BodyLimit)
-    app.add_middleware(PinGate)  # in front of it
+    app.add_middleware(AddressGate)  # in front of it
     app.add_exception_handler(QuizError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_body)
     app.add_exception_handler(HTTPException, _refuse_http)

@@ -12,7 +12,6 @@ from actors.postgres import Database
 from actors.results import ResultRow, ResultsReader, SessionResults
 from actors.sessions import open_session
 from engine import limits
-from engine.errors import QuizError, Unavailable
 from engine.ids import OpeningNo, ParticipantId, QuizId, SessionId
 from engine.model import SessionSettings
 from engine.wire import (
@@ -21,9 +20,6 @@ from engine.wire import (
     JoinedReply,
     JoinItem,
     MoveItem,
-    Snapshot,
-    decode_snapshot,
-    encode_json,
 )
 from serve_app.api.context import (
     GuardedRoute,
@@ -59,7 +55,7 @@ from serve_app.viewer import error_of
 router = APIRouter(route_class=GuardedRoute)
 
 SessionPath = Annotated[str, "the session's id"]
-_ROWS_MAX = limits.PARTICIPANTS_MAX
+_PAGE_ROWS_MAX = limits.SCOREBOARD_PAGE_ROWS_MAX
 
 
 @router.post(
@@ -75,7 +71,7 @@ async def create_session(body: SessionIn, request: Request, _: Operator) -> Sess
     settings = msgspec.convert(body.settings.model_dump(), SessionSettings)
     style = replica.settings.pin_style
     opened = await open_session(replica.directory, QuizId(body.quiz_id), settings, style)
-    replica.pins.note_found(replica.addresses.of(request.scope), opened.pin)
+    replica.guard.note_found(replica.addresses.of(request.scope), opened.pin)
     return SessionOpened(
         session_id=opened.session_id,
         pin=opened.pin,
@@ -176,12 +172,7 @@ async def move(session_id: SessionPath, body: MoveIn, request: Request, _: Host)
 @router.get("/sessions/{session_id}/view", tags=["play"], summary="What everybody sees now")
 async def view(session_id: SessionPath, request: Request, _: Member) -> Response:
     """The newest view as a websocket ``snapshot`` message carries it."""
-    session = SessionId(session_id)
-    data = await replica_of(request).gateway.call(session, "snapshot")
-    if not data:
-        raise Unavailable("the session is not there yet")
-    answer = decode_snapshot(data)
-    body = encode_json(Snapshot(answer.now_ms, answer.view))
+    body = await replica_of(request).session_reads.view(SessionId(session_id))
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
 
@@ -190,48 +181,33 @@ async def scoreboard(
     session_id: SessionPath,
     request: Request,
     _: Member,
-    offset: Annotated[int, Query(ge=0, le=_ROWS_MAX)] = 0,
-    limit: Annotated[int, Query(ge=1, le=_ROWS_MAX)] = 100,
+    offset: Annotated[int, Query(ge=0, le=limits.PARTICIPANTS_MAX)] = 0,
+    limit: Annotated[int, Query(ge=1, le=_PAGE_ROWS_MAX)] = _PAGE_ROWS_MAX,
 ) -> ScoreboardOut:
-    """From the session's memory while its actor lives, else from the database.
+    """From the session's memory while its actor lives, else from the database; page by page.
 
     Closed questions only, so that a score that moves tells nobody the right answer.
     """
     session = SessionId(session_id)
-    replica = replica_of(request)
-    try:
-        rows = await replica.gateway.call(session, "scoreboard", offset, limit)
-        items = [
-            ScoreOut(participant_id=who, nickname=name, points=points, rank=rank)
-            for who, name, points, rank in rows
-        ]
-        return ScoreboardOut(source="memory", items=items)
-    except QuizError as error:
-        if error.code != "session_over":
-            raise
 
     async def finished(database: Database) -> list[ResultRow]:
         reader = ResultsReader(database)
         await reader.require_finished(session)
-        return await reader.scoreboard(session, offset, limit)
+        return await reader.scoreboard(session, 0, limits.PARTICIPANTS_MAX)
 
-    items = [
-        ScoreOut(
-            participant_id=row.participant_id,
-            nickname=row.nickname,
-            points=row.points,
-            rank=row.rank,
-        )
-        for row in await read_session(request, session, finished)
-    ]
-    return ScoreboardOut(source="database", items=items)
+    found = await replica_of(request).session_reads.scoreboard(
+        session, offset, limit, lambda: read_session(request, session, finished)
+    )
+    items = [ScoreOut(**row._asdict()) for row in found.rows]
+    return ScoreboardOut(source=found.source, items=items)
 
 
 @router.get("/sessions/{session_id}/presence", tags=["host"], summary="Count who is connected")
 async def presence(session_id: SessionPath, request: Request, _: Host) -> PresenceOut:
     """Over all replicas. Those who have just left, or whose network is gone, count for a while yet."""
     session = SessionId(session_id)
-    present = await present_in(replica_of(request).cache, session)
+    replica = replica_of(request)
+    present = await replica.presences.do(session, lambda: present_in(replica.cache, session))
     return PresenceOut(participants=present.participants, viewers=present.viewers)
 
 

@@ -31,6 +31,7 @@ from engine.wire import (
     MoveItem,
     ReceiptReply,
     ResultsPublication,
+    SnapshotAnswer,
     UnreadableItem,
     decode_server_message,
 )
@@ -883,6 +884,14 @@ async def test_self_paced_play_goes_question_by_question_and_survives_a_crash(ma
     await stage.move(Step.FINISH)
     assert (await stage.ask(answer(1))) == first
     assert stage.overs == 1
+
+
+async def test_who_only_looks_is_given_the_view_without_the_questions(make_stage):
+    stage = make_stage(SELF_PACED, questions=3)
+    await stage.open("Mia")
+    whole, view = stage.host.snapshot(), stage.host.newest_view()
+    assert len(whole.questions) == 3
+    assert view == SnapshotAnswer(whole.now_ms, whole.view, [])
 
 
 async def test_self_paced_frames_come_more_rarely(make_stage):

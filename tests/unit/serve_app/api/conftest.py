@@ -12,12 +12,12 @@ from engine.errors import NotFound
 from engine.ids import Pin, SessionId
 from engine.model import Mode
 from engine.pins import read_pin
+from serve_app.address_guard import AddressGuard
 from serve_app.api.answers import AnswerEndpoint
 from serve_app.api.app import create_api_app
 from serve_app.auth import Tokens
 from serve_app.client_address import ClientAddresses
 from serve_app.doors import Doors
-from serve_app.pin_guard import PinGuard
 from serve_app.rate import KeyedBuckets, Rate
 from serve_app.shared_rate import SharedRate
 
@@ -41,7 +41,7 @@ class FakeReplica:
         self.joins = SharedRate(self.cache, "joins", Rate(per_s=0.001, burst=3), keys_max=10)
         self.directory = self.gateway = self
         self.addresses = ClientAddresses()  # httpx comes from 127.0.0.1, as HAProxy does
-        self.pins = PinGuard(self.cache, self)
+        self.guard = AddressGuard(self.cache, self)
         self.live = {PIN}
         self.mode = Mode.LIVE
         self.reply = None

@@ -5,6 +5,7 @@ import pytest
 from engine import limits
 from engine.wire import FaultReply, JoinedReply, JoinItem
 from serve_app.auth import Role
+from serve_app.rate import KeyedBuckets, Rate
 
 JOIN = "/pins/123456/participants"
 BODY = {"nickname": "Mia", "join_key": "key-of-mia"}
@@ -75,3 +76,23 @@ async def test_a_pin_that_was_never_one_is_not_looked_up(client, replica, refuse
     for pin in ("12345", "abcdef", "x" * 5_000, "%00", "%F0%9F%8E%B2"):
         refused(await client.get(f"/pins/{pin}", headers=comes_from("192.0.2.1")), 404, "not_found")
     assert replica.looked_up == []
+
+
+@pytest.mark.parametrize("read", ["view", "scoreboard?limit=100", "presence", "results"])
+async def test_who_reads_too_much_must_wait_whatever_the_token(
+    client, replica, refused, monkeypatch, read
+):
+    monkeypatch.setattr(limits, "HELD_MS", 1)
+    monkeypatch.setattr(replica.guard, "_reads", KeyedBuckets(Rate(per_s=1e-9, burst=1), 10))
+    assert await replica.guard.read_refusal("192.0.2.1") is None
+    for address, status in (("192.0.2.1", 429), ("192.0.2.2", 401)):
+        response = await client.get(f"/sessions/x/{read}", headers=comes_from(address))
+        assert response.status_code == status, response.text
+
+
+async def test_a_page_of_the_scoreboard_has_so_many_rows_at_most(client, replica, refused):
+    token = replica.tokens.operator()
+    headers = {"authorization": f"Bearer {token}"}
+    limit = limits.SCOREBOARD_PAGE_ROWS_MAX + 1
+    response = await client.get(f"/sessions/x/scoreboard?limit={limit}", headers=headers)
+    assert "limit" in refused(response, 422, "malformed")["detail"]

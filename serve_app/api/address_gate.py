@@ -1,4 +1,4 @@
-"""In front of every route with a PIN: a refusal here costs none of FastAPI's machinery."""
+"""In front of routes that anybody may ask much of: a refusal here costs none of FastAPI's machinery."""
 
 from __future__ import annotations
 
@@ -12,35 +12,38 @@ from engine.wire import encode_json
 from serve_app.errors import HTTP_STATUS, problem, problem_headers
 from serve_app.replica import Replica
 
-_ROUTE: Final = re.compile(r"/pins/([^/]+)(/participants|/viewers)?")
+_PIN: Final = re.compile(r"/pins/([^/]+)(/participants|/viewers)?")
+_READ: Final = re.compile(r"/sessions/[^/]+/(view|scoreboard|presence|results)")
 
 
-class PinGate:
-    """ASGI middleware: a look-up of a PIN goes on when :class:`serve_app.pin_guard.PinGuard` lets it."""
+class AddressGate:
+    """ASGI middleware: a request goes on when :class:`serve_app.address_guard.AddressGuard` lets it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with problem details."""
-        route = None
-        if scope["type"] == "http":
-            route = _ROUTE.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
-        if route is None:
-            await self._app(scope, receive, send)
-            return
-        replica: Replica = scope["app"].state.replica
-        address = replica.addresses.of(scope)
-        error: QuizError | None
-        try:
-            is_join = route[2] == "/participants"
-            error = await replica.pins.refusal(address, route[1], is_join=is_join)
-        except QuizError as away:
-            error = away
+        error = await _refusal(scope) if scope["type"] == "http" else None
         if error is None:
             await self._app(scope, receive, send)
         else:
             await _refuse(send, error)
+
+
+async def _refusal(scope: Scope) -> QuizError | None:
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    pin = _PIN.fullmatch(path)
+    if pin is None and not _READ.fullmatch(path):
+        return None
+    replica: Replica = scope["app"].state.replica
+    address = replica.addresses.of(scope)
+    if pin is None:
+        return await replica.guard.read_refusal(address)
+    try:
+        return await replica.guard.pin_refusal(address, pin[1], is_join=pin[2] == "/participants")
+    except QuizError as error:
+        return error
 
 
 async def _refuse(send: Send, error: QuizError) -> None:

@@ -1,4 +1,6 @@
-"""Who may look a PIN up: everybody, but no address so often that it finds PINs by trying them.
+"""What one address may ask for: look-ups of PINs, joins, reads of a session.
+
+Everybody may look a PIN up, but no address so often that it finds PINs by trying them.
 
 Found PINs are cheap, and a thousand people behind one address find the same one; what a guesser does is
 miss. So misses are counted by address. An address that has none left is refused whatever it asks for,
@@ -25,6 +27,7 @@ from serve_app.shared_rate import SharedAllowance, SharedRate
 
 _KEYS_MAX = limits.ADDRESSES_REMEMBERED_MAX
 _LOOKUP_RATE: Final = Rate(limits.LOOKUPS_ADDRESS_PER_S_MAX, limits.LOOKUPS_ADDRESS_BURST_MAX)
+_READ_RATE: Final = Rate(limits.READS_ADDRESS_PER_S_MAX, limits.READS_ADDRESS_BURST_MAX)
 _MISS_RATE: Final = Rate(limits.PIN_MISSES_PER_MIN_MAX / 60, limits.PIN_MISSES_BURST_MAX)
 _JOIN_RATE: Final = Rate(limits.JOINS_ADDRESS_PER_S_MAX, limits.JOINS_ADDRESS_BURST_MAX)
 _JOIN_SESSION_RATE: Final = Rate(
@@ -63,12 +66,13 @@ class HeldBack:
                 del self._by_address[address]
 
 
-class PinGuard:
-    """What one replica knows of the addresses that look PINs up and join."""
+class AddressGuard:
+    """What one replica knows of the addresses that ask it."""
 
     def __init__(self, cache: Cache, directory: Directory) -> None:
         self._directory = directory
         self._lookups = KeyedBuckets(_LOOKUP_RATE, _KEYS_MAX)
+        self._reads = KeyedBuckets(_READ_RATE, _KEYS_MAX)
         self._misses = SharedAllowance(cache, "pin-misses", _MISS_RATE, _KEYS_MAX)
         self._joins = SharedRate(cache, "joins-address", _JOIN_RATE, _KEYS_MAX)
         self._session_joins = SharedRate(
@@ -80,7 +84,14 @@ class PinGuard:
         self._waiting: dict[str, Counter[Pin]] = {}
         self._held = HeldBack()
 
-    async def refusal(self, address: str, typed: str, *, is_join: bool) -> QuizError | None:
+    async def read_refusal(self, address: str) -> QuizError | None:
+        """Why a session is not read, once that may be told; None when it may be."""
+        if address in OWN or self._reads.take(address):
+            return None
+        await self._held.wait(address)
+        return TooOften("reads: too many come from your address; wait a moment")
+
+    async def pin_refusal(self, address: str, typed: str, *, is_join: bool) -> QuizError | None:
         """Why a look-up of a PIN goes no further, once that may be told; None when it may go on.
 
         Raises:

@@ -7,9 +7,9 @@ import pytest
 from actors.cache import Cache
 from engine import limits
 from engine.errors import NotFound, Unavailable
-from serve_app import pin_guard as module
+from serve_app import address_guard as module
+from serve_app.address_guard import AddressGuard, HeldBack
 from serve_app.errors import TooOften
-from serve_app.pin_guard import HeldBack, PinGuard
 from serve_app.rate import Rate
 
 PIN, NEW, GUESS = "123456", "654321", "000000"
@@ -59,15 +59,15 @@ def directory():
 @pytest.fixture
 def guard(directory, held, monkeypatch):
     """Without Redis, and with buckets that do not fill while a test runs."""
-    for name in ("_MISS_RATE", "_JOIN_RATE", "_JOIN_SESSION_RATE", "_LOOKUP_RATE"):
+    for name in ("_MISS_RATE", "_JOIN_RATE", "_JOIN_SESSION_RATE", "_LOOKUP_RATE", "_READ_RATE"):
         monkeypatch.setattr(module, name, Rate(1e-9, getattr(module, name).burst))
-    return PinGuard(Cache("unix:///nowhere"), directory)
+    return AddressGuard(Cache("unix:///nowhere"), directory)
 
 
 async def look(guard, address, pin=PIN, *, is_join=False, times=1):
     """What so many look-ups at once come to, by class."""
     got = await asyncio.gather(
-        *(guard.refusal(address, pin, is_join=is_join) for _ in range(times))
+        *(guard.pin_refusal(address, pin, is_join=is_join) for _ in range(times))
     )
     return [type(error) for error in got]
 
@@ -110,7 +110,8 @@ async def test_a_thousand_who_scan_a_code_together_get_in(guard, directory):
 async def test_guesses_at_once_are_no_way_around(guard, directory):
     directory.gate.clear()
     guesses = [
-        asyncio.ensure_future(guard.refusal(GUESSER, f"{n:06}", is_join=False)) for n in range(500)
+        asyncio.ensure_future(guard.pin_refusal(GUESSER, f"{n:06}", is_join=False))
+        for n in range(500)
     ]
     for _ in range(5):
         await asyncio.sleep(0)
@@ -148,6 +149,15 @@ async def test_look_ups_that_find_are_limited_too(guard):
     assert (got.count(type(None)), got.count(TooOften)) == (most, 10)
 
 
+async def test_reads_are_limited_and_refusals_held_back(guard, held):
+    most = limits.READS_ADDRESS_BURST_MAX
+    got = [type(await guard.read_refusal(GUESSER)) for _ in range(most + 10)]
+    assert (got.count(type(None)), got.count(TooOften)) == (most, 10)
+    assert held == [GUESSER] * 10
+    assert await guard.read_refusal(SCHOOL) is None
+    assert {await guard.read_refusal("::1") for _ in range(most + 10)} == {None}
+
+
 async def test_this_machine_is_not_limited(guard, directory):
     got = await look(guard, "127.0.0.1", GUESS, times=limits.LOOKUPS_ADDRESS_BURST_MAX + 10)
     assert set(got) == {type(None)}, "the route says what is not there"
@@ -157,7 +167,7 @@ async def test_a_database_that_is_away_is_nobodys_miss(guard, directory):
     directory.error = Unavailable("away")
     for _ in range(limits.PIN_MISSES_BURST_MAX + 1):
         with pytest.raises(Unavailable):
-            await guard.refusal(SCHOOL, PIN, is_join=False)
+            await guard.pin_refusal(SCHOOL, PIN, is_join=False)
     directory.error = None
     assert await look(guard, SCHOOL) == [type(None)]
 
