@@ -189,6 +189,9 @@ JOINS_ADDRESS_BURST_MAX: Final = 3_000
 #: Look-ups of PINs from one address: each of 3,000 people finds the session, then joins.
 LOOKUPS_ADDRESS_PER_S_MAX: Final = 200
 LOOKUPS_ADDRESS_BURST_MAX: Final = 6_000
+#: QR codes drawn for one address; browsers keep them, and each takes a millisecond of the pages' loop.
+QR_CODES_PER_S_MAX: Final = 5
+QR_CODES_BURST_MAX: Final = 100
 #: Reads of sessions by HTTP from one address: views, scoreboards, presence, results. Pages read them
 #: over a websocket, but for the host's.
 READS_ADDRESS_PER_S_MAX: Final = 100

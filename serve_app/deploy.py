@@ -58,7 +58,8 @@ def _notificator() -> ASGIApp:
 def _pages() -> ASGIApp:
     from serve_app.pages.app import create_pages_app  # noqa: PLC0415
 
-    return create_pages_app(Settings.from_env().public_url)
+    settings = Settings.from_env()
+    return create_pages_app(settings.public_url, settings.pin_style, settings.proxies)
 
 
 def application(

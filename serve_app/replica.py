@@ -15,6 +15,7 @@ from actors.settings import Settings
 from actors.shards import Shards
 from actors.tasks import PacedWork, SharedWork
 from engine import limits
+from engine.ids import SessionId
 from migrations import check_schemas
 from serve_app.address_guard import AddressGuard
 from serve_app.auth import Tokens

@@ -20,6 +20,7 @@ from rich.text import Text
 from actors.settings import Settings
 from engine import limits
 from engine.model import Quiz
+from engine.pins import group_pin
 from serve_app.auth import Tokens
 from serve_app.cli.console import DEFAULT_DATA, DataOption, errors, out, print_json
 from serve_app.cli.import_quiz import read_quiz
@@ -116,9 +117,8 @@ def _picture(run: Demo) -> RenderableType:
     view = run.view
     if view is None:
         return Text("opening a session …")
-    head = (
-        f"[bold]{escape(view.title)}[/]  PIN {run.pin}  [dim]{view.phase}[/]  {run.joined} players"
-    )
+    pin, title = group_pin(run.pin), escape(view.title)
+    head = f"[bold]{title}[/]  PIN {pin}  [dim]{view.phase}[/]  {run.joined} players"
     parts: list[RenderableType] = [Text.from_markup(head)]
     if view.question is not None:
         number = f"{view.question.question_index + 1}/{view.question_count}"

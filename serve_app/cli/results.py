@@ -15,6 +15,7 @@ from actors.results import ResultsReader, SessionResults, SessionRow
 from engine import limits
 from engine.ids import SessionId
 from engine.model import QuestionKind
+from engine.pins import group_pin
 from serve_app.cli.console import DEFAULT_DATA, DataOption, out, print_json
 from serve_app.cli.database import run_on_database
 
@@ -96,13 +97,18 @@ def _harmless(text: str) -> str:
 def _listing(rows: Sequence[SessionRow]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     # All but the title are needed whole: ids are copied from here.
-    for name, width in (("session", 36), ("PIN", 6), ("opened, UTC", 16), ("state", 8)):
+    for name, width in (
+        ("session", 36),
+        ("PIN", limits.PIN_LONG_DIGITS + 1),
+        ("opened, UTC", 16),
+        ("state", 8),
+    ):
         table.add_column(name, no_wrap=True, min_width=width)
     table.add_column("quiz", overflow="ellipsis", no_wrap=True)
     for row in rows:
         state = "live" if row.finished_at is None else "finished"
         opened = f"{row.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(row.session_id, row.pin, opened, state, Text(row.title))
+        table.add_row(row.session_id, group_pin(row.pin), opened, state, Text(row.title))
     return table
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from engine.pins import group_pin
 from serve_app.auth import Tokens
 from serve_app.cli.console import DEFAULT_DATA, DataOption, errors, out
 from serve_app.cli.first_session import FirstSession, first_session
@@ -72,7 +73,7 @@ def _print_addresses(stack: EmbeddedStack, session: FirstSession) -> None:
     operator = Tokens.of(stack.settings).operator()
     for name, value in (
         ("Host", f"{site}/host#token={session.host_token}"),
-        ("Join", f"{site}/play?pin={session.pin}   (PIN {session.pin} at {site})"),
+        ("Join", f"{site}/play?pin={session.pin}   (PIN {group_pin(session.pin)} at {site})"),
         ("Scoreboard", f"{site}/board?pin={session.pin}"),
         ("Quizzes", f"{site}/library#token={operator}"),
         ("Ray dashboard", stack.dashboard_url),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from html import escape
 from typing import Final
 
@@ -20,7 +20,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from engine import limits
+from engine.pins import PinStyle, read_pin
+from serve_app.client_address import OWN, ClientAddresses
 from serve_app.pages.assets import Assets
+from serve_app.rate import KeyedBuckets, Rate
 
 #: Page -> its title. The page's module is ``js/pages/<page>.js``.
 PAGES: Final = {
@@ -33,15 +36,25 @@ PAGES: Final = {
 _CACHE_FOR_EVER: Final = "public, max-age=31536000, immutable"
 _CACHE_CHECKED: Final = "no-cache"
 _CACHE_QR: Final = "public, max-age=3600"
-_PIN = re.compile(rf"[0-9]{{{limits.PIN_DIGITS}}}")
+_QR_RATE = Rate(limits.QR_CODES_PER_S_MAX, limits.QR_CODES_BURST_MAX)
 _HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 
-def create_pages_app(public_url: str) -> Starlette:
-    """The application. ``public_url`` is what phones open, without a slash at the end."""
+def create_pages_app(
+    public_url: str, pin_style: PinStyle = PinStyle.DIGITS6, proxies: Iterable[str] = ()
+) -> Starlette:
+    """The application.
+
+    Args:
+        public_url: what phones open, without a slash at the end.
+        pin_style: how the PINs of new sessions look.
+        proxies: see :class:`serve_app.client_address.ClientAddresses`.
+    """
     assets = Assets()
     public_url = public_url.rstrip("/")
-    pages = {page: _html(assets, page, public_url) for page in PAGES}
+    addresses = ClientAddresses(proxies)
+    drawn = KeyedBuckets(_QR_RATE, limits.ADDRESSES_REMEMBERED_MAX)
+    pages = {page: _html(assets, page, public_url, pin_style) for page in PAGES}
     not_found = assets.templates["not_found.html"].replace("{{build}}", assets.build).encode()
 
     def page_endpoint(page: str) -> Callable[[Request], Awaitable[Response]]:
@@ -72,8 +85,11 @@ def create_pages_app(public_url: str) -> Starlette:
 
     async def qr(request: Request) -> Response:
         pin = request.path_params["pin"]
-        if not _PIN.fullmatch(pin):
+        if read_pin(pin) != pin:
             raise HTTPException(404)
+        address = addresses.of(request.scope)
+        if address not in OWN and not drawn.take(address):
+            raise HTTPException(429, headers={"retry-after": str(limits.RETRY_AFTER_MS // 1000)})
         headers = {"cache-control": _CACHE_QR, **_SAFE_HEADERS}
         return Response(qr_svg(public_url, pin), media_type="image/svg+xml", headers=headers)
 
@@ -108,7 +124,7 @@ def qr_svg(public_url: str, pin: str) -> bytes:
     return out.getvalue()
 
 
-def _html(assets: Assets, page: str, public_url: str) -> bytes:
+def _html(assets: Assets, page: str, public_url: str, pin_style: PinStyle) -> bytes:
     preloads = "\n".join(
         f'  <link rel="modulepreload" href="/static/{assets.build}/{path}">'
         for path in assets.modules_of(f"js/pages/{page}.js")
@@ -116,6 +132,7 @@ def _html(assets: Assets, page: str, public_url: str) -> bytes:
     values = {
         "build": assets.build,
         "page": page,
+        "pin_style": pin_style.value,
         "preloads": preloads,
         "public_url": escape(public_url),
         "title": escape(PAGES[page]),

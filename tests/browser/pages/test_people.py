@@ -286,6 +286,62 @@ async def test_operator_imports_a_file_and_opens_a_session(stage):
     await expect(library.get_by_role("button", name="Start")).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("style", "typed", "shown", "rule"),
+    [
+        ("digits6", "123-456", "123 456", "A PIN has 6 digits."),
+        ("digits8", "12345678", "1234 5678", "A PIN has 8 digits."),
+        ("letters", "bcd fgh", "BCD FGH", "A PIN has 6 letters."),
+    ],
+)
+async def test_a_pin_of_any_style_is_typed_as_people_type_it(stage, style, typed, shown, rule):
+    page = await stage.phone("/")
+
+    async def restyle(route):
+        response = await route.fetch()
+        text = (await response.text()).replace('content="digits6"', f'content="{style}"')
+        await route.fulfill(response=response, body=text)
+
+    await page.route(f"{stage.site.base_url}/", restyle)
+    await page.reload()
+    field = page.get_by_label("PIN on the big screen")
+    await field.press_sequentially(typed[:3])
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_have_text(rule)
+    await field.press_sequentially(typed[3:])
+    await expect(field).to_have_value(shown)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading")).to_have_text(f"No quiz is running under {shown}.")
+
+
+async def test_a_page_that_is_told_to_wait_says_so_and_tries_again_by_itself(stage):
+    session = stage.session(_PLANET)
+    tries = []
+
+    def refuse_first(then):
+        async def handle(route):
+            tries.append(then)
+            if tries.count(then) > 1:
+                await route.fallback()
+                return
+            problem = {"code": "too_many", "detail": "joins: too many", "retryable": True}
+            await route.fulfill(status=429, headers={"retry-after": "1"}, json=problem)
+
+        return handle
+
+    page = await stage.phone("/")
+    await page.route("**/api/pins/*", refuse_first("look"))
+    await page.route("**/api/pins/*/participants", refuse_first("join"))
+    await page.goto(f"{stage.site.base_url}/play?pin={session['pin']}")
+    waiting = "Many people are joining. Trying again…"
+    await expect(page.get_by_role("heading")).to_have_text(waiting)
+    await page.get_by_label("Your name").fill("Mia")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button")).to_have_text(waiting)
+    await expect(page.locator(".play-bar .nickname")).to_have_text("Mia")
+    assert tries == ["look", "look", "join", "join"]
+
+
 async def test_a_wrong_pin_and_a_forged_token_are_told(stage):
     page = await stage.phone("/play?pin=000000")
     await expect(page.get_by_role("heading")).to_contain_text("No quiz is running")

@@ -17,6 +17,7 @@ from engine.errors import CODES
 from engine.importers import FORMATS
 from engine.model import SessionSettings
 from engine.phases import Phase
+from engine.pins import PinStyle
 from engine.wire import PROTOCOL_VERSION
 from serve_app.errors import CLOSE_CODES
 from serve_app.pages.app import PAGES, create_pages_app, join_url
@@ -196,6 +197,36 @@ async def test_qr_code_holds_the_join_address(client):
     assert join_url(_PUBLIC, "071118") == f"{_PUBLIC}/play?pin=071118"
 
 
+@pytest.mark.parametrize("pin", ["071118", "12345678", "BCDFGH"])
+async def test_every_style_of_pin_has_a_qr_code(client, pin):
+    assert (await client.get(f"/qr/{pin}.svg")).status_code == 200
+
+
+async def test_so_many_qr_codes_are_drawn_for_an_address(client):
+    async def draw(address):
+        response = await client.get("/qr/071118.svg", headers={"x-forwarded-for": address})
+        return response.status_code
+
+    got = [await draw("192.0.2.1") for _ in range(limits.QR_CODES_BURST_MAX + 50)]
+    assert got[: limits.QR_CODES_BURST_MAX] == [200] * limits.QR_CODES_BURST_MAX
+    assert 429 in got
+    assert await draw("192.0.2.2") == 200
+
+
+@pytest.mark.parametrize("style", PinStyle)
+async def test_the_start_page_knows_how_pins_look(style):
+    transport = httpx.ASGITransport(create_pages_app(_PUBLIC, style))
+    async with httpx.AsyncClient(transport=transport, base_url="http://quiz.test") as client:
+        text = (await client.get("/")).text
+    assert f'<meta name="rayquiz-pin-style" content="{style}">' in text
+
+
+def test_every_style_of_pin_is_known_to_the_pages(assets):
+    text = assets.files["js/lib/pins.js"].body.decode()
+    block = text.split("const STYLES = {")[1].split("};")[0]
+    assert re.findall(r"^  (\w+): ", block, re.MULTILINE) == list(PinStyle)
+
+
 def modules_of(svg: str) -> list[list[bool]]:
     """The dark modules that an SVG of segno draws, without its border."""
     root = ET.fromstring(svg)
@@ -237,6 +268,8 @@ def test_close_codes_are_the_servers(assets):
     [
         ("PROTOCOL_VERSION", PROTOCOL_VERSION),
         ("PIN_DIGITS", limits.PIN_DIGITS),
+        ("PIN_LONG_DIGITS", limits.PIN_LONG_DIGITS),
+        ("PIN_LETTERS", limits.PIN_LETTERS),
         ("NICKNAME_CHARS_MAX", limits.NICKNAME_CHARS_MAX),
         ("TYPED_CHARS_MAX", limits.TYPED_CHARS_MAX),
         ("QUIZ_BYTES_MAX", limits.QUIZ_BYTES_MAX),

@@ -2,12 +2,14 @@
 
 import { ERROR_TEXTS } from "./facts.js";
 
-const RETRY_MS = 1500;
+const RETRY_MS = 1000;
+const RETRY_MS_MAX = 8000;
 const TIMEOUT_MS = 15000;
 
 export class ApiError extends Error {
-  constructor(code, detail, retryable) {
+  constructor(code, detail, retryable, retryAfterMs = 0) {
     super(ERROR_TEXTS[code] ?? detail);
+    this.retryAfterMs = retryAfterMs;
     this.code = code;
     this.detail = detail;
     this.retryable = retryable;
@@ -38,18 +40,35 @@ export async function call(method, path, { token = "", json, body, timeoutMs = T
   const data = parse(text);
   if (response.ok) return data;
   const retryable = data?.retryable ?? response.status >= 502;
-  throw new ApiError(data?.code ?? "", data?.detail ?? `The server said ${response.status}.`, retryable);
+  throw new ApiError(data?.code ?? "", data?.detail ?? `The server said ${response.status}.`, retryable, retryAfterMs(response));
+}
+
+function retryAfterMs(response) {
+  return 1000 * (Number.parseInt(response.headers.get("retry-after"), 10) || 0);
+}
+
+// What a person is told while the page tries again by itself.
+export function waitingText(error) {
+  if (error.code === "too_many") return "Many people are joining. Trying again…";
+  return error.message.includes("Trying again") ? error.message : `${error.message} Trying again…`;
+}
+
+// How long to wait before the next try: what the server asks for, and some more, so that those who were
+// refused together do not come back together; longer the more often it was refused.
+function pauseMs(error, tries) {
+  const spread = Math.min(RETRY_MS * 1.5 ** tries, RETRY_MS_MAX);
+  return error.retryAfterMs + spread * (0.3 + 0.7 * Math.random());
 }
 
 // Repeat until there is a final word. For requests that may safely arrive twice only.
 export async function callUntilAnswered(method, path, options, onWait) {
-  for (;;) {
+  for (let tries = 0; ; tries += 1) {
     try {
       return await call(method, path, options);
     } catch (error) {
       if (!error.retryable) throw error;
       onWait?.(error);
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS * (0.6 + 0.8 * Math.random())));
+      await new Promise((resolve) => setTimeout(resolve, pauseMs(error, tries)));
     }
   }
 }

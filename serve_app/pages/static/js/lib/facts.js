@@ -2,6 +2,8 @@
 
 export const PROTOCOL_VERSION = 1;
 export const PIN_DIGITS = 6;
+export const PIN_LONG_DIGITS = 8;
+export const PIN_LETTERS = 6;
 export const NICKNAME_CHARS_MAX = 24;
 export const TYPED_CHARS_MAX = 200;
 export const QUIZ_BYTES_MAX = 4194304;

@@ -1,9 +1,10 @@
 // The big screen: nobody touches it, everybody reads it from afar.
 
 import { html, render, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
-import { callUntilAnswered } from "../lib/api.js";
+import { callUntilAnswered, waitingText } from "../lib/api.js";
 import { announce, useSession } from "../lib/hooks.js";
 import { tokenOfPage } from "../lib/keys.js";
+import { groupPin, readPin } from "../lib/pins.js";
 import { Session } from "../lib/session.js";
 import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
 import { Brand, joinAddress } from "../parts/brand.js";
@@ -20,10 +21,10 @@ function Board({ pin, givenToken }) {
   const [problem, setProblem] = useState("");
   useEffect(() => {
     if (token) return;
-    const wait = (error) => setProblem(error.message);
+    const wait = (error) => setProblem(waitingText(error));
     callUntilAnswered("POST", `/pins/${pin}/viewers`, {}, wait).then(
       (viewer) => setToken(viewer.token),
-      (error) => setProblem(error.code === "not_found" ? `No quiz is running under ${pin}.` : error.message),
+      (error) => setProblem(error.code === "not_found" ? `No quiz is running under ${groupPin(pin)}.` : error.message),
     );
   }, []);
   if (token) return html`<${Watching} token=${token} />`;
@@ -87,12 +88,12 @@ function Foot({ view, pin }) {
     return html`<footer class="board-foot"><span class="attribution" dir="auto">${view.attribution}</span></footer>`;
   }
   return html`<footer class="board-foot">
-    ${isOver ? html`<span class="attribution" dir="auto">${view.attribution}</span>` : html`<span>${joinAddress()} · PIN <b>${pin}</b></span>`}
+    ${isOver ? html`<span class="attribution" dir="auto">${view.attribution}</span>` : html`<span>${joinAddress()} · PIN <b>${groupPin(pin)}</b></span>`}
     ${counts && html`<span class="answer-count"><b>${view.answers_count}</b> of ${view.participants_count} answered</span>`}
   </footer>`;
 }
 
-const pin = new URLSearchParams(location.search).get("pin") ?? "";
+const pin = readPin(new URLSearchParams(location.search).get("pin") ?? "");
 const token = tokenOfPage();
 if (pin || token) {
   render(html`<${Board} pin=${pin} givenToken=${token} />`, document.getElementById("app"));

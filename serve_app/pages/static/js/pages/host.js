@@ -3,6 +3,7 @@
 import { html, render, useEffect, useMemo, useState } from "../../vendor/preact-htm.js";
 import { announce, useSession } from "../lib/hooks.js";
 import { keepToken, tokenOfPage } from "../lib/keys.js";
+import { groupPin } from "../lib/pins.js";
 import { Session } from "../lib/session.js";
 import { plural } from "../lib/words.js";
 import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
@@ -32,7 +33,7 @@ function Host({ token }) {
     <header class="host-head">
       <${Brand} />
       <span class="host-title" dir="auto">${view.title}</span>
-      <span class="host-pin">PIN <b>${pin}</b></span>
+      <span class="host-pin">PIN <b>${groupPin(pin)}</b></span>
       ${!isOver(view) && html`<${Connected} sessionId=${sid} token=${session.credentials.token} players=${view.participants_count} />`}
       <a class="button small" href="/board?pin=${pin}" target="_blank" rel="noopener">Big screen</a>
     </header>

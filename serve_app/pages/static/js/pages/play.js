@@ -1,8 +1,9 @@
 // A participant: name, lobby, question, answer, result, final place. Phone first.
 
 import { html, render, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
-import { callUntilAnswered } from "../lib/api.js";
+import { callUntilAnswered, waitingText } from "../lib/api.js";
 import { announce, useFocusOn, useSession } from "../lib/hooks.js";
+import { groupPin, readPin } from "../lib/pins.js";
 import { keepPlace, placeOf } from "../lib/place.js";
 import { Session } from "../lib/session.js";
 import { plural } from "../lib/words.js";
@@ -32,9 +33,9 @@ function Play({ pin }) {
       // The PIN may be given up already while one's place is still there to be seen.
       const kept = placeOf(pin);
       if (kept.token) setPlace(kept);
-      else setProblem(error.code === "not_found" ? `No quiz is running under ${pin}.` : error.message);
+      else setProblem(error.code === "not_found" ? `No quiz is running under ${groupPin(pin)}.` : error.message);
     };
-    callUntilAnswered("GET", `/pins/${pin}`, {}, (error) => setProblem(error.message)).then(found, failed);
+    callUntilAnswered("GET", `/pins/${pin}`, {}, (error) => setProblem(waitingText(error))).then(found, failed);
   }, []);
 
   if (place?.token) return html`<${Playing} pin=${pin} place=${place} onPlace=${setPlace} />`;
@@ -150,6 +151,6 @@ function JustJoined({ view, you }) {
   </section>`;
 }
 
-const pin = new URLSearchParams(location.search).get("pin") ?? "";
+const pin = readPin(new URLSearchParams(location.search).get("pin") ?? "");
 if (pin) render(html`<${Play} pin=${pin} />`, document.getElementById("app"));
 else location.replace("/");

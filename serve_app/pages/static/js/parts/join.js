@@ -1,8 +1,9 @@
 // Choosing a name and getting in.
 
 import { html, useState } from "../../vendor/preact-htm.js";
-import { callUntilAnswered } from "../lib/api.js";
+import { callUntilAnswered, waitingText } from "../lib/api.js";
 import { NICKNAME_CHARS_MAX } from "../lib/facts.js";
+import { groupPin } from "../lib/pins.js";
 import { keepPlace } from "../lib/place.js";
 import { Brand } from "./brand.js";
 
@@ -31,7 +32,7 @@ export function JoinForm({ pin, title, place, onJoined }) {
       const json = { nickname: name, join_key: place.joinKey };
       const path = `/pins/${pin}/participants`;
       const joined = await callUntilAnswered("POST", path, { json }, (error) =>
-        setWaits(`${error.message} Trying again…`),
+        setWaits(waitingText(error)),
       );
       const kept = { ...place, nickname: joined.nickname, token: joined.token };
       keepPlace(pin, kept);
@@ -45,7 +46,7 @@ export function JoinForm({ pin, title, place, onJoined }) {
   return html`<main class="join">
     <${Brand} />
     <form class="join-form" onSubmit=${submit} novalidate>
-      <p class="eyebrow">PIN ${pin}</p>
+      <p class="eyebrow">PIN ${groupPin(pin)}</p>
       <h1 dir="auto">${title}</h1>
       <label for="nickname">Your name</label>
       <input id="nickname" class="text-input" dir="auto" autocomplete="nickname" autocapitalize="words" autofocus

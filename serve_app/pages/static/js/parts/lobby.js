@@ -2,15 +2,18 @@
 
 import { html } from "../../vendor/preact-htm.js";
 import { useFit } from "../lib/hooks.js";
+import { groupPin } from "../lib/pins.js";
 import { number, plural } from "../lib/words.js";
 import { joinAddress } from "./brand.js";
 
 export function JoinCard({ pin }) {
+  const [first, second] = groupPin(pin).split(" ");
+  const isWide = !/^\d{6}$/.test(pin);
   return html`<section class="join-card" aria-label="How to join">
     <div class="join-text">
       <p class="join-step">Join at <strong>${joinAddress()}</strong></p>
       <p class="join-step">with the PIN</p>
-      <p class="pin" aria-label="PIN ${[...pin].join(" ")}">${pin.slice(0, 3)}<span> </span>${pin.slice(3)}</p>
+      <p class="pin ${isWide ? "wide" : ""}" aria-label="PIN ${[...pin].join(" ")}">${first}<span> </span>${second}</p>
     </div>
     <img class="qr" src="/qr/${pin}.svg" alt="QR code of the address to join" width="300" height="300" />
   </section>`;
