@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-#: Seeds of the simulation that one run plays: some minutes on two cores.
+#: Seeds of the simulation that one run plays in each profile: some minutes on two cores.
 _SEEDS = 5_000
 #: Seeds are at most so large; they are typed and read by people.
 _SEED_MAX = 10**9
@@ -34,10 +34,12 @@ def proofs(seed: int) -> tuple[Proof, ...]:
     """All proofs, the quick ones first."""
     laws = ("tests/unit", "-q", "-m", "hypothesis", "-n", "auto")
     seeded = ("--hypothesis-profile=long", f"--hypothesis-seed={seed}", f"--randomly-seed={seed}")
+    seeds = ("--seeds", str(_SEEDS), "--from", str(seed), "--profile")
     return (
         Proof("laws", "pytest", (*laws, *seeded)),
         Proof("model", "tests.model"),
-        Proof("simulation", "tests.simulation", ("--seeds", str(_SEEDS), "--from", str(seed))),
+        Proof("simulation, cluster", "tests.simulation", (*seeds, "cluster")),
+        Proof("simulation, embedded", "tests.simulation", (*seeds, "embedded")),
         Proof("chaos", "tests.chaos"),
         Proof("chaos, network", "tests.chaos", ("--network",)),
         Proof("chaos, nodes", "tests.chaos", ("--nodes",)),

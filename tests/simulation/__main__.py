@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.simulation.ablations import ABLATIONS
+from tests.simulation.cluster import SETTINGS
 from tests.simulation.play import SEEDS_AT_ONCE, Outcome, simulate, simulate_some
 
 #: Seeds among which a missing safeguard must be found; the rarest takes some hundreds.
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1_000, metavar="COUNT")
     parser.add_argument("--from", type=int, default=1, dest="first", metavar="N")
     parser.add_argument("--without", choices=sorted(ABLATIONS), default="", metavar="SAFEGUARD")
+    parser.add_argument("--profile", choices=sorted(SETTINGS), default="cluster")
     parser.add_argument("--find", choices=sorted(ABLATIONS), metavar="SAFEGUARD")
     parser.add_argument("--ablations", action="store_true")
     asked = parser.parse_args()
@@ -41,13 +43,15 @@ def main() -> int:
     if asked.ablations:
         return _print_table(asked.first, asked.seeds)
     if asked.seed is not None:
-        outcome = simulate(asked.seed, asked.without, tell=_tell if asked.verbose else None)
+        outcome = simulate(
+            asked.seed, asked.without, asked.profile, tell=_tell if asked.verbose else None
+        )
         _tell(str(outcome))
         return bool(outcome.violations)
     begun_s = time.perf_counter()
     played = failed = acknowledged = 0
     with suppress(KeyboardInterrupt):  # what was played until then counts
-        for outcome in _outcomes(asked.first, asked.seeds, asked.without):
+        for outcome in _outcomes(asked.first, asked.seeds, asked.without, asked.profile):
             played += 1
             acknowledged += outcome.acknowledged
             if outcome.violations:
@@ -66,11 +70,11 @@ def _tell(what: str) -> None:
     sys.stdout.flush()
 
 
-def _outcomes(first: int, count: int, without: str) -> Iterator[Outcome]:
+def _outcomes(first: int, count: int, without: str, profile: str = "") -> Iterator[Outcome]:
     """What comes of each seed, in their order."""
     with multiprocessing.get_context("spawn").Pool() as pool:
         starts = range(first, first + count, SEEDS_AT_ONCE)
-        play = functools.partial(simulate_some, without, first + count)
+        play = functools.partial(simulate_some, without, profile, first + count)
         for outcomes in pool.imap(play, starts):
             yield from outcomes
 

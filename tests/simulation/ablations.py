@@ -16,6 +16,7 @@ import pytest
 
 from actors import handover, session_actor
 from actors.checkpoint_writer import CheckpointWriter, Tables
+from actors.direct_log import DirectLog
 from actors.lease import EpochLease
 from actors.log_message import BatchMessage, LogMessage, batch_of
 from actors.ports import Record
@@ -40,12 +41,14 @@ class Ablation(NamedTuple):
         seed: one that finds it. When it does so no more, because something else is drawn or done by
             now, ``python -m tests.simulation --find NAME`` finds another.
         means: what is missing then, and what was taken out with it because it would mask it.
+        profile: where it is needed.
     """
 
     remove: Callable[[pytest.MonkeyPatch], None]
     breaks: tuple[str, ...]
     seed: int
     means: str
+    profile: str = "cluster"
 
 
 _HELD = "the actor holds what was acknowledged"
@@ -185,6 +188,14 @@ def _no_held_refusal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(limits, "EPOCH_READ_INTERVAL_MS", 60_000)
 
 
+def _no_fence(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(tables.Database, "fences", False)
+
+
+def _no_look_before_refusals(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(DirectLog, "hold", _at_once)
+
+
 ABLATIONS: dict[str, Ablation] = {
     "epoch": Ablation(
         _no_epoch,
@@ -257,5 +268,33 @@ ABLATIONS: dict[str, Ablation] = {
         (_SO, _SAME),
         420,
         "refusals take no lease, and nothing else tells an actor in time that it is replaced",
+    ),
+    "fence": Ablation(
+        _no_fence,
+        (_HELD, _SHOWN, _SAME, _SO, _STORED, _ONCE, _AGREED),
+        10,
+        "the statement that stores does not compare epochs",
+        "embedded",
+    ),
+    "direct_unique_key": Ablation(
+        _no_unique_key,
+        (_ONCE, _HELD, _AGREED),
+        7,
+        "tables take a key twice: an append whose outcome is unknown is made again",
+        "embedded",
+    ),
+    "direct_gate": Ablation(
+        _no_gate,
+        (_AGREED, _SHOWN, _SETTLED, _HELD),
+        151,
+        "commands and closings do not go alone",
+        "embedded",
+    ),
+    "direct_held_refusals": Ablation(
+        _no_look_before_refusals,
+        (_SO, _SAME),
+        202,
+        "an actor refuses without a look whether it was replaced",
+        "embedded",
     ),
 }

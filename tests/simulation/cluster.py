@@ -32,13 +32,17 @@ from tests.simulation.options import Options
 from tests.simulation.tables import Database
 
 _ACTOR_NAME = "session-actor:1"
-_SETTINGS = Settings(
-    database_url="postgresql://simulated",
-    redis_url="redis://simulated",
-    rabbitmq_url="amqp://simulated",
-    secret="a-secret-of-at-least-32-characters",
-    public_url="http://localhost",
-)
+#: With a broker in front of the tables, as in the cluster profile, and without one.
+SETTINGS = {
+    name: Settings(
+        database_url="postgresql://simulated",
+        redis_url="redis://simulated",
+        rabbitmq_url=broker,
+        secret="a-secret-of-at-least-32-characters",
+        public_url="http://localhost",
+    )
+    for name, broker in (("cluster", "amqp://simulated"), ("embedded", ""))
+}
 #: How long a replica may go on calling an actor that was replaced and lives, seconds.
 _STALE_ROUTE_S_MAX = 8.0
 
@@ -160,6 +164,7 @@ class Cluster:
     """Everything that runs, and how it is started and ended.
 
     Attributes:
+        profile: which of :data:`SETTINGS` is simulated.
         incarnation: the process in which Ray has the actor now.
         writers, replicas: those that run now.
         on_ready, on_frame: told of a host that has taken over, and of what it publishes.
@@ -172,7 +177,9 @@ class Cluster:
         options: Options,
         quiz: Quiz,
         settings: SessionSettings,
+        profile: str,
     ) -> None:
+        self.profile = profile
         self.loop = loop
         self.rng = rng
         self.options = options
@@ -229,8 +236,9 @@ class Cluster:
     def start(self) -> None:
         """Start everything."""
         self.start_actor("node 1")
-        for index in range(self.options.writers):
-            self.start_writer(index)
+        if SETTINGS[self.profile].rabbitmq_url:
+            for index in range(self.options.writers):
+                self.start_writer(index)
         for _ in range(self.options.replicas):
             self.start_replica()
 
@@ -324,7 +332,7 @@ class Cluster:
         patch.setattr(limits, "PARTITIONS", 1)
         patch.setattr(clock, "time", _Time(self.loop))
         patch.setattr(handover, "psutil", _Psutil(self))
-        patch.setattr(session_actor, "Settings", _FixedSettings)
+        patch.setattr(Settings, "from_env", lambda: SETTINGS[self.profile])
         # A collection in the middle of a seed would run the ends of tasks of earlier ones.
         patch.setattr(session_actor, "collect_seldom", _nothing)
         # The double has no dead letters to count: a message that cannot be stored is a fault here.
@@ -343,12 +351,6 @@ class Cluster:
 
 def _nothing() -> None:
     """Stand in for what a process does once."""
-
-
-class _FixedSettings:
-    @staticmethod
-    def from_env() -> Settings:
-        return _SETTINGS
 
 
 class _Quizzes:

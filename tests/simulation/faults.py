@@ -121,12 +121,14 @@ class Faults:
         return fault.index % len(self._cluster.writers)
 
     def writer_crash(self, fault: Fault, client: Process | None) -> None:
-        """A writer's process is killed."""
-        self._cluster.kill_writer(self._writer(fault, client), fault.for_s)
+        """A writer's process is killed, where there are any."""
+        if self._cluster.writers:
+            self._cluster.kill_writer(self._writer(fault, client), fault.for_s)
 
     def writer_pause(self, fault: Fault, client: Process | None) -> None:
         """A writer stops for a while; after some time the broker gives its partition to another."""
-        self._pause(self._cluster.writers[self._writer(fault, client)], 2 * fault.for_s)
+        if self._cluster.writers:
+            self._pause(self._cluster.writers[self._writer(fault, client)], 2 * fault.for_s)
 
     def replica_crash(self, fault: Fault, _client: Process | None) -> None:
         """A replica's process is killed."""

@@ -46,6 +46,7 @@ class Outcome:
 
     seed: int
     without: str
+    profile: str
     options: Options
     violations: tuple[tuple[str, str], ...]
     steps: int
@@ -57,6 +58,7 @@ class Outcome:
     def __str__(self) -> str:
         """Everything that is needed to see it again."""
         command = f".venv/bin/python -m tests.simulation --seed {self.seed}"
+        command += f" --profile {self.profile}"
         if self.without:
             command += f" --without {self.without}"
         lines = [f"seed {self.seed} after {self.virtual_s:.3f} s:"]
@@ -65,14 +67,15 @@ class Outcome:
 
 
 class _World:
-    def __init__(self, seed: int, tell: Callable[[str], None] | None) -> None:
+    def __init__(self, seed: int, profile: str, tell: Callable[[str], None] | None) -> None:
         rng = random.Random(seed)
         self.options = draw(rng)
         self._tell = tell
         self.loop = SeededLoop(random.Random(rng.random()))
         self.loop.set_exception_handler(self._unhandled)
         quiz, settings = _quiz(self.options), _settings(self.options)
-        self.cluster = Cluster(self.loop, random.Random(rng.random()), self.options, quiz, settings)
+        chance = random.Random(rng.random())
+        self.cluster = Cluster(self.loop, chance, self.options, quiz, settings, profile)
         self._process = Process(self.loop, "world")
         self._stop = asyncio.Event()
         self.auditor = Auditor(quiz, settings, self.cluster.database, self._violated)
@@ -167,9 +170,19 @@ class _World:
         self.auditor.ready(host)
 
 
-def simulate(seed: int, without: str = "", tell: Callable[[str], None] | None = None) -> Outcome:
-    """Play a seed, perhaps without one of the safeguards; ``tell`` hears what happens."""
-    world = _World(seed, tell)
+def simulate(
+    seed: int,
+    without: str = "",
+    profile: str = "cluster",
+    tell: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Play a seed of a profile, perhaps without one of the safeguards.
+
+    A safeguard belongs to a profile, which is played then. ``tell`` hears what happens.
+    """
+    if without:
+        profile = ABLATIONS[without].profile
+    world = _World(seed, profile, tell)
     was_collecting = gc.isenabled()
     # Tasks of the dead lie in cycles; collected half-way they would still run their ends.
     gc.disable()
@@ -188,6 +201,7 @@ def simulate(seed: int, without: str = "", tell: Callable[[str], None] | None = 
     return Outcome(
         seed=seed,
         without=without,
+        profile=profile,
         options=world.options,
         violations=world.violations,
         steps=world.steps,
@@ -198,10 +212,10 @@ def simulate(seed: int, without: str = "", tell: Callable[[str], None] | None = 
     )
 
 
-def simulate_some(without: str, end: int, start: int) -> list[Outcome]:
+def simulate_some(without: str, profile: str, end: int, start: int) -> list[Outcome]:
     """Play the next :data:`SEEDS_AT_ONCE` seeds below ``end``, and collect what they leave behind."""
     seeds = range(start, min(start + SEEDS_AT_ONCE, end))
-    outcomes = [simulate(seed, without) for seed in seeds]
+    outcomes = [simulate(seed, without, profile) for seed in seeds]
     gc.collect()
     return outcomes
 

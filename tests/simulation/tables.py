@@ -63,6 +63,9 @@ class Database:
         session: the row in ``sessions``.
     """
 
+    #: Whether appends compare epochs.
+    fences = True
+
     def __init__(self, process: Process, network: Network, notice: Notice, session: Row) -> None:
         self.process = process
         self.is_up = True
@@ -142,6 +145,24 @@ class Database:
 
     def _stored_events(self, _session_id: str) -> list[Row]:
         return sorted(self.events.rows, key=lambda row: row["seq"])
+
+    # --- what an actor stores itself: fence and insert are one statement ---------------------------
+
+    def _append_answers(self, _session_id: str, epoch: int, *columns: list[Any]) -> list[Row]:
+        return self._append(self.answers, epoch, columns)
+
+    def _append_joins(self, _session_id: str, epoch: int, *columns: list[Any]) -> list[Row]:
+        return self._append(self.participants, epoch, columns)
+
+    def _append_events(self, _session_id: str, epoch: int, *columns: list[Any]) -> list[Row]:
+        return self._append(self.events, epoch, columns)
+
+    def _append(self, table: Table, epoch: int, columns: tuple[list[Any], ...]) -> list[Row]:
+        is_its_turn = self.session["epoch"] == epoch or not self.fences
+        if is_its_turn:
+            count = len(columns[0])
+            table.insert(([self.session["session_id"]] * count, [epoch] * count, *columns))
+        return [{"fence": is_its_turn}]
 
     # --- what writers store ---------------------------------------------------------------------
 
