@@ -43,14 +43,15 @@ def test_seeds_reach_what_they_are_for(profile):
     found = outcomes(profile)
     assert sum(outcome.epochs > 1 for outcome in found) > 30, "take-overs"
     assert sum(outcome.acknowledged for outcome in found) > 1_000, "something to lose"
-    alone = sum(outcome.acknowledged_away for outcome in found)
-    # Without a broker, nothing is acknowledged while the database is away.
-    assert alone > 10 if profile == "cluster" else alone == 0, "the broker's word alone"
+    if profile == "cluster":
+        alone = sum(outcome.acknowledged_away for outcome in found)
+        assert alone > 10, "the broker's word alone"
 
 
-def test_a_seed_plays_the_same_again():
+@pytest.mark.parametrize("profile", SETTINGS)
+def test_a_seed_plays_the_same_again(profile):
     told = [[], []]
-    first, again = (simulate(7, tell=lines.append) for lines in told)
+    first, again = (simulate(7, profile=profile, tell=lines.append) for lines in told)
     assert first == again
     # Line by line: of two long lists pytest would look for the smallest difference, for ever.
     for line, same in zip(*told, strict=True):
