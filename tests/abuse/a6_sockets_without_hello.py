@@ -76,4 +76,9 @@ def _judge(evidence: Evidence) -> list[Claim]:
     ]
 
 
-SCENARIO = Scenario("A6: sockets without a hello", _attack, _judge)
+#: Those that wait, as many again that are being closed for them, and noise.
+_GROWTH_MB_MAX = 2 * _SOCKETS * limits.SOCKET_BYTES / 1e6 + 32
+
+SCENARIO = Scenario(
+    "A6: sockets without a hello", _attack, _judge, memory_growth_mb_max=_GROWTH_MB_MAX
+)
