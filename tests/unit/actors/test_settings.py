@@ -88,3 +88,12 @@ def test_a_style_of_pins_is_one_of_three(environment):
     environment.setenv("RAYQUIZ_PIN_STYLE", "words")
     with pytest.raises(SettingsError, match=r"RAYQUIZ_PIN_STYLE: .*'letters'"):
         Settings.from_env()
+
+
+def test_sockets_send_as_much_as_people_do_unless_they_are_load_generators(environment):
+    assert Settings.from_env().messages_per_s == limits.MESSAGES_PER_S_MAX == 20
+    environment.setenv("RAYQUIZ_MESSAGES_PER_S", str(limits.MESSAGES_PER_S_LOAD_MAX))
+    assert Settings.from_env().messages_per_s == limits.MESSAGES_PER_S_LOAD_MAX
+    environment.setenv("RAYQUIZ_MESSAGES_PER_S", "0")
+    with pytest.raises(SettingsError, match="RAYQUIZ_MESSAGES_PER_S"):
+        Settings.from_env()

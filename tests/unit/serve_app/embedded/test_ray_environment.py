@@ -1,16 +1,23 @@
 """What Ray and HAProxy are told: ports of the run's own block, limits that the system allows."""
 
+import json
 import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from serve_app.embedded import ray_environment as module
 from serve_app.embedded.errors import StartError
 from serve_app.embedded.ports import LOOPBACK, PortBlock
-from serve_app.embedded.ray_environment import haproxy_binary, raise_open_files, ray_environment
+from serve_app.embedded.ray_environment import (
+    client_bounds,
+    haproxy_binary,
+    raise_open_files,
+    ray_environment,
+)
 
 
 @pytest.fixture
@@ -73,6 +80,19 @@ def test_many_open_files_do_not_mean_more_connections_than_we_carry(tmp_path, bl
     allow_files(1_000_000, 1_000_000)
     environment = ray_environment(tmp_path, block, 8000, LOOPBACK)
     assert environment["RAY_SERVE_HAPROXY_MAXCONN"] == "20000"
+
+
+@pytest.mark.parametrize(("files", "of_one_address"), [(6_000, 1_500), (100_000, 6_000)])
+def test_one_address_cannot_have_every_connection(
+    tmp_path, block, allow_files, files, of_one_address
+):
+    allow_files(files, files)
+    environment = ray_environment(tmp_path, block, 8000, LOOPBACK, ("192.0.2.0/24",))
+    program = Path(environment["RAY_SERVE_HAPROXY_BINARY_PATH"]).read_text()
+    bounds = client_bounds(int(environment["RAY_SERVE_HAPROXY_MAXCONN"]), ("192.0.2.0/24",))
+    assert json.dumps(bounds) in program
+    assert bounds.connections_max == of_one_address
+    assert bounds.trusted == ("192.0.2.0/24",)
 
 
 @pytest.mark.parametrize(
