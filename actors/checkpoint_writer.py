@@ -26,6 +26,7 @@ from actors.log_message import (
     decode_log_message,
     encode_log_message,
 )
+from actors.logs import install_logs
 from actors.postgres import AWAY, connect, ended_after
 from actors.rabbitmq import BROKER_AWAY, declare_dead_letters, declare_partition
 from actors.rabbitmq import connect as connect_broker
@@ -161,6 +162,7 @@ class CheckpointWriter:
     def __init__(
         self, index: int, count: int, broker_url: str, database_url: str, shard: int = 0
     ) -> None:
+        install_logs()
         self._broker_url = broker_url
         self._tables = Tables(database_url)
         self._index, self._count = index, count

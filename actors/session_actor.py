@@ -17,6 +17,7 @@ from actors.clock import Clock
 from actors.collector import collect_seldom
 from actors.direct_log import DirectLog
 from actors.handover import settle_earlier
+from actors.logs import install_logs
 from actors.pinned_quizzes import PinnedQuizzes
 from actors.ports import CheckpointLog
 from actors.postgres import LoneConnection
@@ -67,6 +68,7 @@ class SessionActor:
         self._asked: asyncio.Task[bool] | None = None
         self._leaving = False
         self._tasks: set[asyncio.Task[Any]] = set()
+        install_logs()
         collect_seldom()
         self._spawn(self._look())
 

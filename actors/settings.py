@@ -84,6 +84,12 @@ class Settings(BaseSettings):
         description="messages that one websocket may send within a second; only load generators, which"
         " are many people in one, need more than people do",
     )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="address at which Prometheus finds the metrics of a machine: of an operators'"
+        " network, never of the one with the people",
+    )
+    metrics_port: int = Field(default=0, ge=0, le=65_535, description="its port; 0: any free one")
     ray_namespace: str = "rayquiz"
     warm_pool_size: Annotated[int, Field(ge=0, le=100)] = 1
     linger_ms: Annotated[int, Field(ge=0, le=limits.IDLE_MS_MAX)] = limits.LINGER_MS

@@ -19,6 +19,7 @@ import ray
 from ray.actor import ActorHandle
 
 from actors.checkpoint_writer import CheckpointWriter
+from actors.logs import install_logs
 from actors.nodes import Nodes
 from actors.postgres import Database, LoneConnection
 from actors.session_actor import SessionActor
@@ -70,6 +71,7 @@ class Supervisor:
     """See the module. An async actor; its methods run side by side on one loop."""
 
     def __init__(self) -> None:
+        install_logs()
         self._settings = Settings.from_env()
         self._warm: deque[tuple[str, ActorHandle[Any]]] = deque()
         self._busy: dict[str, ActorHandle[Any]] = {}

@@ -41,6 +41,11 @@ class QuizError(Exception):
                 raise ValueError(msg)
             self.code = code
 
+    @property
+    def told(self) -> str:
+        """The detail as clients are told it."""
+        return self.detail
+
     def __reduce__(self) -> tuple[type[QuizError], tuple[str, str]]:
         """Keep the code when the error travels between processes."""
         return type(self), (self.detail, self.code)
@@ -87,10 +92,18 @@ class ServerFault(QuizError):
 
 
 class Unavailable(ServerFault):
-    """A part is away; the outcome is unknown, the same request may be sent again."""
+    """A part is away; the outcome is unknown, the same request may be sent again.
+
+    What stands behind the first colon of the detail is for logs: it may name servers and addresses.
+    """
 
     code = "retry"
     retryable: ClassVar[bool] = True
+
+    @property
+    def told(self) -> str:
+        """See :attr:`QuizError.told`."""
+        return self.detail.partition(":")[0]
 
 
 class Fenced(ServerFault):

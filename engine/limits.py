@@ -284,6 +284,15 @@ KEY_SETTLE_S: Final = 10
 KEYS_MAX: Final = 4
 SECRET_CHARS_MIN: Final = 32
 
+# --- logs ----------------------------------------------------------------------------------------
+
+#: Characters of one record, and of a traceback: what a client sent may stand in both.
+LOG_LINE_CHARS_MAX: Final = 2_000
+LOG_TRACE_CHARS_MAX: Final = 16_000
+#: Records of one place in the code within so many seconds; further ones are counted.
+LOG_LINES_MAX: Final = 20
+LOG_WINDOW_S: Final = 10
+
 # --- Redis beside the channels --------------------------------------------------------------------
 
 #: How long anybody waits for Redis, and how long it is left alone once it was waited for in vain.

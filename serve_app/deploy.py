@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
+from actors.logs import install_logs
 from actors.settings import Settings
 from actors.supervisor import supervisor
 from engine import limits
@@ -22,6 +23,7 @@ from engine.wire import Ping, Pong, encode_json
 from serve_app.embedded.errors import StartError
 from serve_app.embedded.loopback import confine_replica
 from serve_app.read_ahead import bound_read_ahead
+from serve_app.safe_headers import SafeHeaders
 
 #: CPUs that one replica asks for; small, because on one machine all share the same two.
 _REPLICA_CPUS = 0.1
@@ -68,12 +70,13 @@ def application(
     """A Serve application of one deployment around an ASGI application built in the replica."""
 
     def build_here() -> ASGIApp:
+        install_logs()
         # uvicorn, whose server comes next, would put what a header says in the place of the peer's
         # address; serve_app.client_address decides which header is believed.
         os.environ["FORWARDED_ALLOW_IPS"] = ""
         confine_replica()
         bound_read_ahead()
-        return build()
+        return SafeHeaders(build())
 
     @serve.deployment(
         name=name,

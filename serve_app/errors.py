@@ -83,7 +83,7 @@ def problem(error: QuizError) -> dict[str, object]:
         "title": CODES[error.code],
         "status": HTTP_STATUS[error.code],
         # It may quote what the client sent: at any length, and what no encoder takes.
-        "detail": error.detail[: limits.ERROR_DETAIL_CHARS_MAX].encode("utf-8", "replace").decode(),
+        "detail": error.told[: limits.ERROR_DETAIL_CHARS_MAX].encode("utf-8", "replace").decode(),
         "code": error.code,
         "retryable": error.retryable,
     }

@@ -413,7 +413,7 @@ class Viewer:
 
 
 def _fault_of(error: QuizError, **about: Any) -> Fault:
-    return fault_of(error.code, error.detail, retryable=error.retryable, **about)
+    return fault_of(error.code, error.told, retryable=error.retryable, **about)
 
 
 def _about(message: ClientMessage | None) -> dict[str, Any]:

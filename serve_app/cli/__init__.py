@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from actors.logs import install_logs
 from serve_app.cli import dead_letters, demo, doctor, import_quiz, keys, links, migrate, results, up
 from serve_app.cli.console import complain
 from serve_app.embedded.errors import StartError
@@ -31,6 +32,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 
 def main() -> None:
     """Run the command line; what the operator can mend is one sentence and exit status 1."""
+    install_logs()
     try:
         app()
     except StartError as error:

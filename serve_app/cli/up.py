@@ -77,6 +77,7 @@ def _print_addresses(stack: EmbeddedStack, session: FirstSession) -> None:
         ("Scoreboard", f"{site}/board?pin={session.pin}"),
         ("Quizzes", f"{site}/library#token={operator}"),
         ("Ray dashboard", stack.dashboard_url),
+        ("Metrics", stack.metrics_url),
         ("Operator token", operator),
     ):
         out.print(f"[bold]{name:<16}[/]{value}", highlight=False)

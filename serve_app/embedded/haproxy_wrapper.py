@@ -5,6 +5,7 @@ otherwise; and Serve ties the replicas' address to the front's, so that phones i
 could only be let in by opening the replicas too. And it has HAProxy answer 500, which tells clients
 not to try again, where no replica can be reached for the moment. And it tells replicas nothing of
 where a request came from. And it lets a client hold as many connections as it likes, each for an hour.
+And it lists its routes to anybody, and has no address that is for Prometheus alone.
 A few lines decide.
 
 :func:`confine` is for one machine alone. The other corrections are for every HAProxy that clients can
@@ -33,6 +34,9 @@ _FRONT = re.compile(r"^frontend http_frontend$", re.MULTILINE)
 _CLIENT_TIMEOUT = re.compile(
     r"^\s*timeout (client|client-fin|http-request|http-keep-alive|tunnel) .*\n", re.MULTILINE
 )
+_API = re.compile(r"^\s*acl is_(\S+) path_beg /api/\s*$", re.MULTILINE)
+#: Says to replicas through which door a request came; only this program's own front sets it.
+DOOR_HEADER = "x-rayquiz-door"
 _BIND = re.compile(r"^(\s*bind\s+)(\S*):(\d+)(?!\S)", re.MULTILINE)
 
 
@@ -67,6 +71,7 @@ def install(
     front_host: str,
     away: bytes,
     bounds: ClientBounds,
+    metrics: tuple[str, int] = ("127.0.0.1", 0),
 ) -> Path:
     """Write the program that Serve starts in the place of HAProxy; return its path.
 
@@ -77,10 +82,11 @@ def install(
         front_host: where that port listens; every other port listens on loopback.
         away: the whole HTTP response of HAProxy when no replica can be reached, or none answers.
         bounds: what one client may take.
+        metrics: address and port at which Prometheus finds the metrics; port 0: nowhere.
     """
     away_path = folder / "away.http"
     away_path.write_bytes(away)
-    where = [front_host, str(front_port), str(away_path), json.dumps(bounds)]
+    where = [front_host, str(front_port), str(away_path), json.dumps(bounds), json.dumps(metrics)]
     script = [sys.executable, "-IS", __file__, str(binary), *where]
     path = folder / "haproxy"
     path.write_text(f'#!/bin/sh\nexec {shlex.join(script)} "$@"\n')
@@ -136,6 +142,43 @@ def bound_clients(config: str, bounds: ClientBounds) -> str:
     return _FRONT.sub(lambda match: match[0] + counted, config)
 
 
+def close_doors(config: str) -> str:
+    r"""The configuration with a front that says nothing about the machine behind it.
+
+    Serve would list its routes there; and the header by which replicas know who asks for metrics is
+    taken off every request.
+
+    >>> print(close_doors("frontend http_frontend\n    mode http"))
+    frontend http_frontend
+        http-request del-header x-rayquiz-door
+        http-request return status 404 if { path -i -m beg /-/routes }
+        mode http
+    """
+    rules = (
+        f"    http-request del-header {DOOR_HEADER}",
+        "    http-request return status 404 if { path -i -m beg /-/routes }",
+    )
+    return _FRONT.sub(lambda match: "\n".join((match[0], *rules)), config)
+
+
+def open_metrics(config: str, host: str, port: int) -> str:
+    """The configuration with an address for Prometheus, once there is an API that it leads to."""
+    api = _API.search(config)
+    if api is None or not port:
+        return config
+    lines = (
+        "frontend rayquiz_metrics",
+        f"    bind {host}:{port}",
+        "    mode http",
+        "    no log",
+        "    http-request return status 404 unless { path /metrics }",
+        f"    http-request set-header {DOOR_HEADER} metrics",
+        "    http-request set-path /api/metrics",
+        f"    default_backend {api[1]}",
+    )
+    return config.rstrip("\n") + "\n" + "\n".join(lines) + "\n"
+
+
 def confine(config: str, front_port: int, front_host: str) -> str:
     """The configuration with every ``bind`` on loopback, but the front's where it is wanted.
 
@@ -159,12 +202,13 @@ def main(argv: list[str]) -> None:
 
     The path stays the same, since Serve finds its HAProxy processes by it, and so does the process.
     """
-    _, binary, front_host, front_port, away, bounds, *arguments = argv
+    _, binary, front_host, front_port, away, bounds, metrics, *arguments = argv
     if "-f" in arguments:
         path = Path(arguments[arguments.index("-f") + 1])
         config = confine(path.read_text(), int(front_port), front_host)
         config = bound_clients(config, ClientBounds(*json.loads(bounds)))
-        path.write_text(name_clients(excuse(config, Path(away))))
+        config = close_doors(name_clients(excuse(config, Path(away))))
+        path.write_text(open_metrics(config, *json.loads(metrics)))
     # Serve leaves HAProxy running when its own process is killed; the next start would find the
     # port taken.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -21,8 +21,9 @@ from engine.errors import Unavailable
 from serve_app.embedded import haproxy_wrapper
 from serve_app.embedded.errors import StartError
 from serve_app.embedded.haproxy_wrapper import ClientBounds
-from serve_app.embedded.ports import PortBlock
+from serve_app.embedded.ports import LOOPBACK, PortBlock
 from serve_app.errors import problem, problem_headers
+from serve_app.safe_headers import SAFE_HEADERS
 
 _OPEN_FILES_WANTED = 65_536
 #: Files that HAProxy needs beside its connections.
@@ -117,7 +118,7 @@ def away_response() -> bytes:
     """What clients are told while no replica can be reached: the same as when another part is away."""
     error = Unavailable("no replica can be reached for the moment")
     body = json.dumps(problem(error))
-    headers = {**problem_headers(error), "content-length": str(len(body))}
+    headers = {**SAFE_HEADERS, **problem_headers(error), "content-length": str(len(body))}
     lines = ["HTTP/1.1 503 Service Unavailable", *(f"{k}: {v}" for k, v in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
@@ -136,7 +137,12 @@ def client_bounds(connections: int, proxies: Sequence[str]) -> ClientBounds:
 
 
 def ray_environment(
-    run: Path, ports: PortBlock, front_port: int, front_host: str, proxies: Sequence[str] = ()
+    run: Path,
+    ports: PortBlock,
+    front_port: int,
+    front_host: str,
+    proxies: Sequence[str] = (),
+    metrics: tuple[str, int] = (LOOPBACK, 0),
 ) -> dict[str, str]:
     """Ray's and Serve's environment for one run, with ports and files of its own.
 
@@ -146,6 +152,7 @@ def ray_environment(
         front_port: the port that people connect to.
         front_host: where that port listens.
         proxies: addresses and networks of trusted proxies in front.
+        metrics: address and port at which Prometheus finds the metrics; port 0: nowhere.
 
     Raises:
         StartError: HAProxy's wheel is missing.
@@ -176,6 +183,7 @@ def ray_environment(
                 front_host,
                 away_response(),
                 client_bounds(connections, proxies),
+                metrics,
             )
         ),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http),

@@ -74,6 +74,7 @@ class EmbeddedStack:
         postgres, valkey, rabbitmq, standby: the servers; there after :meth:`start` (the broker and
             the standby in the cluster profile only, and none with external servers).
         local_url: where this machine reaches the front; there after :meth:`start`.
+        metrics_url: where Prometheus finds the metrics of this machine; there after :meth:`start`.
         dashboard_url: Ray's dashboard; there after :meth:`start`.
     """
 
@@ -83,6 +84,7 @@ class EmbeddedStack:
     rabbitmq: RabbitMQ | None
     standby: Standby | None
     local_url: str
+    metrics_url: str
     dashboard_url: str
 
     def __init__(
@@ -166,10 +168,12 @@ class EmbeddedStack:
                 **self._more,
             }
             self.settings = Settings.model_validate(fields)
+        metrics = (self.settings.metrics_host, self.settings.metrics_port or ports.take())
+        self.metrics_url = f"http://{metrics[0]}:{metrics[1]}/metrics"
         self._set_environment(
             {
                 **self.settings.to_env(),
-                **ray_environment(run, ports, port, host, self.settings.proxies),
+                **ray_environment(run, ports, port, host, self.settings.proxies, metrics),
                 "PROMETHEUS_MULTIPROC_DIR": str(_folder(run, "metrics")),
             }
         )

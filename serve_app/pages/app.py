@@ -166,5 +166,7 @@ def _page_headers(request: Request) -> dict[str, str]:
         ),
         "referrer-policy": "no-referrer",
         "cross-origin-opener-policy": "same-origin",
+        # Pages ask a device for none of these; nor may anything that gets into one.
+        "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=()",
         **_SAFE_HEADERS,
     }

@@ -370,10 +370,10 @@ def test_the_key_is_nowhere_before_the_close(game):
 # --- operations -------------------------------------------------------------------------------------
 
 
-def test_health_readiness_and_metrics(client):
+def test_health_readiness_and_metrics(live_site, client):
     assert client.get("/health").json() == {"status": "ok"}
     assert client.get("/ready").json() == {"status": "ok"}
-    metrics = client.get("/metrics")
+    metrics = httpx.get(live_site.stack.metrics_url, timeout=_WAIT_S_MAX)
     assert metrics.headers["content-type"].startswith("text/plain")
     assert "# HELP quiz_hub_connections " in metrics.text
 

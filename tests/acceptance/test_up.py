@@ -26,6 +26,36 @@ _START_S_MAX = 120.0
 _STOP_S_MAX = 60.0
 _ANSWER_S_MAX = 30.0
 _SESSIONS = 9
+#: What the front says to those who have no token, by method and path. Nothing of it names a server.
+_AT_THE_FRONT = {
+    "GET /": 200,
+    "GET /play": 200,
+    "GET /host": 200,
+    "GET /board": 200,
+    "GET /library": 200,
+    "GET /nothing": 404,
+    "GET /qr/000000.svg": 200,
+    "GET /-/healthz": 200,
+    "GET /-/routes": 404,
+    "GET /-/Routes/": 404,
+    "GET /api/health": 200,
+    "GET /api/ready": 200,
+    "GET /api/openapi.json": 200,
+    "GET /api/metrics": 404,
+    "GET /api/%6detrics": 404,
+    "GET /api//metrics": 404,
+    "GET /api/docs": 404,
+    "GET /api/quizzes": 401,
+    "POST /api/quizzes": 401,
+    "POST /api/quizzes/import": 401,
+    "GET /api/sessions": 401,
+    "POST /api/sessions": 401,
+    "GET /api/pins/000000": 404,
+    "GET /ws/health": 200,
+    "GET /metrics": 404,
+    "GET /stats": 404,
+    "GET /dashboard": 404,
+}
 
 
 class Terminal:
@@ -93,6 +123,22 @@ def _listening(family):
     return found
 
 
+def _answers_at(front):
+    """The status of every address of :data:`_AT_THE_FRONT`, whatever headers a stranger sends."""
+    found = {}
+    headers = {"x-rayquiz-door": "metrics", "x-forwarded-for": "127.0.0.1"}
+    with httpx.Client(base_url=front, headers=headers, timeout=_ANSWER_S_MAX) as client:
+        for one in _AT_THE_FRONT:
+            method, path = one.split(" ")
+            # As it stands: httpx would tidy the path up.
+            response = client.request(method, httpx.URL(front).copy_with(raw_path=path.encode()))
+            found[one] = response.status_code
+            assert "nosniff" in response.headers.get("x-content-type-options", "nosniff")
+        for path in ("/api/health", "/api/ready", "/ws/health"):
+            assert client.get(path).json() == {"status": "ok"}
+    return found
+
+
 def _free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -132,6 +178,11 @@ def test_up_plays_is_killed_comes_back_with_its_data_and_stops(tmp_path):
         for name in ("Host", "Join", "Scoreboard", "Quizzes", "Ray dashboard"):
             page = addresses[name].partition("#")[0]
             assert httpx.get(page, timeout=_ANSWER_S_MAX).status_code == 200, name
+        assert _answers_at(f"http://127.0.0.1:{port}") == _AT_THE_FRONT
+        metrics = httpx.get(addresses["Metrics"], timeout=_ANSWER_S_MAX)
+        assert "# HELP quiz_hub_connections " in metrics.text
+        other = addresses["Metrics"].replace("/metrics", "/api/sessions")
+        assert httpx.get(other, timeout=_ANSWER_S_MAX).status_code == 404
         listening = first.listening_with("127.0.0.1", port)
         assert {address for address, _ in listening} <= {"127.0.0.1", "::1"}
         family = [p for p in first.family() if not p.name().startswith(_AGENTS)]
@@ -159,6 +210,10 @@ def test_up_plays_is_killed_comes_back_with_its_data_and_stops(tmp_path):
         assert {where for where in listening if where[0] not in ("127.0.0.1", "::1")} == {
             ("0.0.0.0", port)
         }
+        assert _answers_at(f"http://{lan_address()}:{port}") == _AT_THE_FRONT
+        assert httpx.get(found["Metrics"], timeout=_ANSWER_S_MAX).status_code == 200
+        assert found["Metrics"].startswith("http://127.0.0.1:")
+        assert found["Ray dashboard"].startswith("http://127.0.0.1:")
         _fill_an_evening(again, f"http://127.0.0.1:{port}/api", found["Operator token"])
         family = again.family()
     finally:

@@ -151,7 +151,7 @@ def make_game(live_site, open_session, sockets):
 
 def metric(site, name):
     """The sum of a metric's values over all processes."""
-    text = httpx.get(f"{site.base_url}/api/metrics", timeout=_WAIT_S_MAX).text
+    text = httpx.get(site.stack.metrics_url, timeout=_WAIT_S_MAX).text
     lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 

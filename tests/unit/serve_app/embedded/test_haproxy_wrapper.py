@@ -18,10 +18,12 @@ from serve_app.embedded import haproxy_wrapper
 from serve_app.embedded.haproxy_wrapper import (
     ClientBounds,
     bound_clients,
+    close_doors,
     confine,
     excuse,
     install,
     name_clients,
+    open_metrics,
 )
 
 BOUNDS = ClientBounds(10_000, 20_000, 30_000, 300_000, 6_000, 5_000, ("192.0.2.7", "2001:db8::/32"))
@@ -173,7 +175,7 @@ def test_the_program_in_haproxys_place_corrects_the_file_and_becomes_haproxy(tmp
     said, _ = process.communicate(timeout=60)
     assert said.splitlines() == [str(process.pid), *arguments]
     confined = confine(CONFIG, 8000, "127.0.0.1")
-    assert config.read_text() == name_clients(bound_clients(confined, BOUNDS))
+    assert config.read_text() == close_doors(name_clients(bound_clients(confined, BOUNDS)))
 
 
 def test_without_a_file_it_is_haproxy_at_once(tmp_path, stand_in):
@@ -204,3 +206,26 @@ def test_haproxy_ends_with_the_process_that_started_it(tmp_path):
         os.kill(parent.pid, signal.SIGKILL)
     while haproxy.is_running() and haproxy.status() != psutil.STATUS_ZOMBIE:
         pass
+
+
+def test_the_doors_of_serves_own_template():
+    """The front takes the header off that opens the metrics, and lists nothing."""
+    folder = Path(find_spec("ray").submodule_search_locations[0]) / "serve" / "_private"
+    template = (folder / "haproxy_templates.py").read_text()
+    front = close_doors(template)
+    lines = front[front.index("frontend http_frontend") :].splitlines()[1:3]
+    assert [line.strip() for line in lines] == [
+        "http-request del-header x-rayquiz-door",
+        "http-request return status 404 if { path -i -m beg /-/routes }",
+    ]
+    # What it says of an application's prefix is found, too.
+    acl = re.search(r"^ *acl is_\{\{ backend.name.*path_beg.*$", template, re.MULTILINE)[0]
+    api = re.sub(r"\{\{ backend.name[^}]*\}\}", "http-api", acl)
+    api = re.sub(r"\{\{.*\}\}", "/api/", api)
+    opened = open_metrics(f"frontend f\n{api}\n", "127.0.0.1", 9464)
+    assert "    bind 127.0.0.1:9464\n" in opened
+    assert opened.endswith("    default_backend http-api\n")
+
+
+def test_no_door_for_prometheus_before_there_is_an_api():
+    assert open_metrics(CONFIG, "127.0.0.1", 9464) == CONFIG
