@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from actors.settings import Settings
 from tests.site import LiveSite
 
 SESSION = {"session_id": "7", "host_token": "a host's"}
@@ -20,7 +21,12 @@ def make_site(monkeypatch):
 
     def make(*answers):
         waiting = list(answers)
-        settings = SimpleNamespace(public_url="http://site", secret="s" * 32)
+        settings = Settings(
+            database_url="postgresql://nowhere",
+            redis_url="redis://nowhere",
+            secret="s" * 32,
+            public_url="http://site",
+        )
 
         def handle(request):
             return httpx.Response(200) if request.method == "POST" else waiting.pop(0)
