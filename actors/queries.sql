@@ -242,23 +242,41 @@ WHERE s.session_id = $1;
 
 -- name: result_scoreboard
 -- Standard competition ranking; the removed are left out; equal points in the order of joining.
+-- Answers that took less than $4 ms are counted apart; with $5 they earn nothing and do not count.
 WITH removed AS (
     SELECT (event::jsonb ->> 'participant_id')::int AS participant_id
     FROM session_events
     WHERE session_id = $1 AND event::jsonb ->> 'type' = 'removed'
 ), totals AS (
-    SELECT p.participant_id, p.nickname, coalesce(sum(a.points), 0)::int AS points,
-           count(a.points)::int AS answered, count(*) FILTER (WHERE a.correct)::int AS correct
+    SELECT p.participant_id, p.nickname,
+           coalesce(sum(a.points) FILTER (WHERE NOT $5::boolean OR a.elapsed_ms >= $4::int), 0)::int AS points,
+           count(*) FILTER (WHERE NOT $5 AND a.points IS NOT NULL OR a.elapsed_ms >= $4)::int
+               AS answered,
+           count(*) FILTER (WHERE a.correct AND (NOT $5 OR a.elapsed_ms >= $4))::int AS correct,
+           count(*) FILTER (WHERE a.elapsed_ms < $4)::int AS too_fast
     FROM participants AS p
     LEFT JOIN answers AS a USING (session_id, participant_id)
     WHERE p.session_id = $1 AND p.participant_id NOT IN (SELECT participant_id FROM removed)
     GROUP BY p.participant_id, p.nickname
 )
 SELECT participant_id, nickname, points, rank() OVER (ORDER BY points DESC)::int AS rank,
-       answered, correct
+       answered, correct, too_fast
 FROM totals
 ORDER BY points DESC, participant_id
 OFFSET $2 LIMIT $3;
+
+-- name: result_too_fast
+-- Who has answered within less than $2 ms, most often first; the removed are left out.
+SELECT p.participant_id, p.nickname, count(*)::int AS answers
+FROM answers AS a JOIN participants AS p USING (session_id, participant_id)
+WHERE a.session_id = $1 AND a.elapsed_ms < $2 AND a.participant_id NOT IN (
+    SELECT (event::jsonb ->> 'participant_id')::int
+    FROM session_events
+    WHERE session_id = $1 AND event::jsonb ->> 'type' = 'removed'
+)
+GROUP BY p.participant_id, p.nickname
+ORDER BY answers DESC, p.participant_id
+LIMIT $3;
 
 -- name: result_participants
 -- Everybody who ever joined, in the order of joining; the removed too, because their answers stay.

@@ -16,8 +16,10 @@ from actors.postgres import AWAY, Database
 from actors.sql import queries
 from engine import limits
 from engine.errors import Conflict, NotFound, Unavailable
-from engine.ids import SessionId
+from engine.ids import OpeningNo, ParticipantId, SessionId
 from engine.model import QuestionKind, Quiz, SessionSettings
+from engine.scoreboard import Scoreboard
+from engine.scoring import Given, is_too_fast, points_in_all
 from engine.wire import choices_of
 
 _quiz_decoder = msgspec.json.Decoder(Quiz)
@@ -33,6 +35,8 @@ class ResultRow(msgspec.Struct, frozen=True):
     rank: int
     answered: int
     correct: int
+    #: Answers that came within less than ``HUMAN_MS_MIN``, whether they count or were left out.
+    too_fast: int
 
 
 class ParticipantRow(msgspec.Struct, frozen=True):
@@ -54,6 +58,16 @@ class AnswerRow(msgspec.Struct, frozen=True):
     elapsed_ms: int
     correct: bool
     points: int
+    #: Whether it came within less than ``HUMAN_MS_MIN``.
+    too_fast: bool
+
+
+class FastRow(msgspec.Struct, frozen=True):
+    """Somebody whose answers came sooner than anybody reads, and how many did."""
+
+    participant_id: int
+    nickname: str
+    answers: int
 
 
 class OpeningSummary(msgspec.Struct, frozen=True):
@@ -68,10 +82,16 @@ class OpeningSummary(msgspec.Struct, frozen=True):
     answered: int
     correct: int
     distribution: tuple[int, ...]
+    too_fast: int
 
 
 class SessionResults(msgspec.Struct, frozen=True):
-    """Everything about a session that was played."""
+    """Everything about a session that was played.
+
+    ``leaves_out_too_fast``: answers within less than ``HUMAN_MS_MIN`` are left out everywhere, as if
+    they had not been given: from points and ranks (with the streak bonuses that were built on them),
+    counts, summaries and ``answers``. Other people's points stay as they were.
+    """
 
     session_id: SessionId
     title: str
@@ -84,6 +104,7 @@ class SessionResults(msgspec.Struct, frozen=True):
     participants: list[ParticipantRow]
     openings: list[OpeningSummary]
     answers: list[AnswerRow]
+    leaves_out_too_fast: bool = False
 
 
 class SessionRow(NamedTuple):
@@ -108,8 +129,22 @@ class ResultsReader:
 
         Every stored answer counts, so it agrees with the session's memory once no question is open.
         """
-        found = await self._fetch("result_scoreboard", session_id, offset, rows)
+        return await self._scoreboard(session_id, offset, rows, leave_out=False)
+
+    async def _scoreboard(
+        self, session_id: SessionId, offset: int, rows: int, *, leave_out: bool
+    ) -> list[ResultRow]:
+        found = await self._fetch(
+            "result_scoreboard", session_id, offset, rows, limits.HUMAN_MS_MIN, leave_out
+        )
         return [ResultRow(**dict(row)) for row in found]
+
+    async def too_fast(self, session_id: SessionId) -> list[FastRow]:
+        """Whose answers came within less than ``HUMAN_MS_MIN``, most often first; at most a page."""
+        found = await self._fetch(
+            "result_too_fast", session_id, limits.HUMAN_MS_MIN, limits.LISTING_ROWS_MAX
+        )
+        return [FastRow(**dict(row)) for row in found]
 
     async def require_finished(self, session_id: SessionId) -> None:
         """Return when all that was stored of a finished session can be read from this database.
@@ -132,8 +167,14 @@ class ResultsReader:
         found = await self._fetch("result_answers_count", session_id)
         return int(found[0]["answers"])
 
-    async def results(self, session_id: SessionId) -> SessionResults:
+    async def results(
+        self, session_id: SessionId, *, leave_out_too_fast: bool = False
+    ) -> SessionResults:
         """The whole session, with its quiz (key included) and every answer.
+
+        Args:
+            session_id: of the session.
+            leave_out_too_fast: see :class:`SessionResults`.
 
         Raises:
             NotFound: there is no such session.
@@ -145,20 +186,29 @@ class ResultsReader:
         quiz = _quiz_decoder.decode(session["body"])
         people = await self._fetch("result_participants", session_id)
         answers = [_answer(row) for row in await self._fetch("result_answers", session_id)]
+        settings = _settings_decoder.decode(session["settings"])
+        scoreboard = await self._scoreboard(
+            session_id, 0, limits.PARTICIPANTS_MAX, leave_out=leave_out_too_fast
+        )
+        if leave_out_too_fast:
+            answers = [answer for answer in answers if not answer.too_fast]
+            if settings.streak_bonus:
+                scoreboard = _without_bonuses_on_too_fast(scoreboard, quiz, settings, answers)
         return SessionResults(
             session_id=session_id,
             title=quiz.title,
             created_at=session["created_at"],
             finished_at=session["finished_at"],
             cancelled=session["cancelled"],
-            settings=_settings_decoder.decode(session["settings"]),
+            settings=settings,
             quiz=quiz,
-            scoreboard=await self.scoreboard(session_id, 0, limits.PARTICIPANTS_MAX),
+            scoreboard=scoreboard,
             participants=[ParticipantRow(**dict(row)) for row in people],
             openings=summarize(
                 quiz, answers, {row["participant_id"] for row in people if row["removed"]}
             ),
             answers=answers,
+            leaves_out_too_fast=leave_out_too_fast,
         )
 
     async def page(self, rows: int, cursor: str | None) -> tuple[list[SessionRow], str | None]:
@@ -215,7 +265,35 @@ def _summary(quiz: Quiz, answers: list[AnswerRow]) -> OpeningSummary:
         answered=len(answers),
         correct=correct,
         distribution=distribution,
+        too_fast=sum(answer.too_fast for answer in answers),
     )
+
+
+def _without_bonuses_on_too_fast(
+    scoreboard: list[ResultRow], quiz: Quiz, settings: SessionSettings, answers: list[AnswerRow]
+) -> list[ResultRow]:
+    """The scoreboard after the streak bonuses that were built on answers which are left out.
+
+    Only those who gave such answers are scored anew; nobody's points depend on somebody else's.
+    """
+    given: dict[int, list[Given]] = {row.participant_id: [] for row in scoreboard if row.too_fast}
+    for answer in answers:  # in the order of openings
+        if answer.participant_id in given:
+            question = quiz.questions[answer.question_index]
+            given[answer.participant_id].append(
+                Given(OpeningNo(answer.opening), question, answer.elapsed_ms, answer.correct)
+            )
+    rows = [
+        msgspec.structs.replace(row, points=points_in_all(settings, given[row.participant_id]))
+        if row.participant_id in given
+        else row
+        for row in scoreboard
+    ]
+    board = Scoreboard()
+    by_id = {row.participant_id: row for row in rows}
+    for row in rows:
+        board.set(ParticipantId(row.participant_id), row.points)
+    return [msgspec.structs.replace(by_id[who], rank=rank) for who, _, rank in board.ranked()]
 
 
 def _answer(row: asyncpg.Record) -> AnswerRow:
@@ -228,4 +306,5 @@ def _answer(row: asyncpg.Record) -> AnswerRow:
         elapsed_ms=row["elapsed_ms"],
         correct=row["correct"],
         points=row["points"],
+        too_fast=is_too_fast(row["elapsed_ms"]),
     )

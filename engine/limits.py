@@ -93,6 +93,11 @@ DELIVERY_SLACK_MS_MAX: Final = 2_000
 RECOVERY_GRACE_MS: Final = 3_000
 #: Under this time the speed policy pays in full. Source: Kahoot support, "How points work".
 FULL_POINTS_MS: Final = 500
+#: An answer that came sooner after its question's opening was given by nobody who had read it: people
+#: take longer to press a button at a mere sign. It counts, and results mark it. Source: Woods et al.
+#: 2015, "Factors influencing the latency of simple reaction time" (mean 213 ms without the delays of
+#: the equipment).
+HUMAN_MS_MIN: Final = 200
 #: Events that a SessionActor may hold unconfirmed; above it answers get ``overloaded``.
 OUTBOX_EVENTS_MAX: Final = 50_000
 #: Rows of one append to the log.
@@ -402,6 +407,7 @@ assert NEWCOMERS_PER_ADDRESS_MAX * 2 <= NEWCOMERS_MAX < CONNECTIONS_PER_REPLICA_
 assert PARTICIPANTS_MAX < CONNECTIONS_PER_ADDRESS_MAX <= CONNECTIONS_PER_REPLICA_MAX // 3
 assert FRAME_INTERVAL_MS < BEAT_INTERVAL_MS < CHANNEL_SILENCE_MS
 assert CLOSE_GRACE_MS < DELIVERY_SLACK_MS_MAX
+assert HUMAN_MS_MIN < FULL_POINTS_MS
 assert (
     SOCKET_BUFFER_BYTES_MAX + FRAME_BYTES_MAX + SOCKET_PENDING_MAX * OUTCOME_BYTES_MAX
     <= SOCKET_WAITING_BYTES_MAX

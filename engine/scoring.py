@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from engine import limits
-from engine.model import Question, QuestionKind, ScoringPolicy, normalize_typed
+from engine.ids import OpeningNo
+from engine.model import (
+    Question,
+    QuestionKind,
+    ScoringPolicy,
+    SessionSettings,
+    normalize_typed,
+)
 
 #: Bonus for the n-th right answer in a row, n from 1; the last entry stands for all later ones.
 #: Source: older versions of Kahoot support, "How points work"; the present page has no streak.
@@ -23,6 +31,17 @@ def is_correct(question: Question, choice_mask: int, text: str) -> bool:
         given = normalize_typed(text)
         return any(normalize_typed(accepted) == given for accepted in question.accepted)
     return choice_mask == question.correct_mask
+
+
+def is_too_fast(elapsed_ms: int) -> bool:
+    """Whether an answer came sooner than any human can have seen its question.
+
+    Judged by the stored time, which is the one that earns points.
+
+    >>> is_too_fast(199), is_too_fast(200)
+    (True, False)
+    """
+    return elapsed_ms < limits.HUMAN_MS_MIN
 
 
 def points_for_speed(points_max: int, elapsed_ms: int, time_limit_ms: int) -> int:
@@ -79,3 +98,41 @@ def points_for(
     if streak_bonus:
         points += STREAK_BONUS[min(streak_before, len(STREAK_BONUS) - 1)]
     return points
+
+
+class Given(NamedTuple):
+    """One answer of a participant, as it is stored."""
+
+    opening_no: OpeningNo
+    question: Question
+    elapsed_ms: int
+    correct: bool
+
+
+def points_in_all(settings: SessionSettings, answers: Iterable[Given]) -> int:
+    """Points of one participant, from its answers in the order of openings.
+
+    An opening without an answer ends a row of right ones: so when answers are left out, the bonuses
+    that were built on them go with them.
+
+    >>> q = Question(QuestionKind.SINGLE, "?", ("a", "b"), (0,))
+    >>> given = [Given(OpeningNo(n), q, 0, True) for n in (1, 2, 3)]
+    >>> bonus = SessionSettings(scoring=ScoringPolicy.ACCURACY, streak_bonus=True)
+    >>> points_in_all(bonus, given), points_in_all(bonus, [given[0], given[2]])
+    (3300, 2000)
+    """
+    total, streak, last_no = 0, 0, 0
+    for answer in answers:
+        if answer.opening_no != last_no + 1:
+            streak = 0
+        last_no = answer.opening_no
+        total += points_for(
+            settings.scoring,
+            answer.question,
+            answer.elapsed_ms,
+            correct=answer.correct,
+            streak_before=streak,
+            streak_bonus=settings.streak_bonus,
+        )
+        streak = streak + 1 if answer.correct else 0
+    return total

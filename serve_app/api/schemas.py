@@ -332,6 +332,21 @@ class ScoreboardOut(BaseModel):
     items: list[ScoreOut]
 
 
+class FastOut(BaseModel):
+    """One participant, and how many of its answers came sooner than anybody reads."""
+
+    participant_id: int
+    nickname: str
+    answers: int
+
+
+class TooFastOut(BaseModel):
+    """Whose answers took less than ``elapsed_ms_below``, most often first."""
+
+    elapsed_ms_below: int
+    items: list[FastOut]
+
+
 class Health(BaseModel):
     """``ok``, or what is away."""
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from actors.postgres import Database
-from actors.results import ResultRow, ResultsReader, SessionResults
+from actors.results import FastRow, ResultRow, ResultsReader, SessionResults
 from actors.sessions import open_session
 from engine import limits
 from engine.ids import OpeningNo, ParticipantId, QuizId, SessionId
@@ -32,6 +32,7 @@ from serve_app.api.context import (
     replica_of,
 )
 from serve_app.api.schemas import (
+    FastOut,
     Joined,
     JoinIn,
     MoveDone,
@@ -44,6 +45,7 @@ from serve_app.api.schemas import (
     SessionListing,
     SessionOpened,
     SessionOut,
+    TooFastOut,
     ViewerOut,
 )
 from serve_app.auth import Role
@@ -214,17 +216,42 @@ async def presence(session_id: SessionPath, request: Request, _: Host) -> Presen
 @router.get(
     "/sessions/{session_id}/results", tags=["host"], summary="Results of a finished session"
 )
-async def results(session_id: SessionPath, request: Request, _: Host) -> Response:
+async def results(
+    session_id: SessionPath, request: Request, _: Host, *, leave_out_too_fast: bool = False
+) -> Response:
     """Quiz with its key, scoreboard and every answer, from the database.
 
-    Only after the end: before it they would tell the right answers.
+    Only after the end: before it they would tell the right answers. ``leave_out_too_fast`` leaves out
+    answers that came sooner than anybody reads (``too_fast``), as if they had not been given: points,
+    streak bonuses, ranks and counts are those without them.
     """
     session = SessionId(session_id)
 
     async def finished(database: Database) -> SessionResults:
         reader = ResultsReader(database)
         await reader.require_finished(session)
-        return await reader.results(session)
+        return await reader.results(session, leave_out_too_fast=leave_out_too_fast)
 
     found = await read_session(request, session, finished)
     return JSONResponse(msgspec.to_builtins(found), headers={"cache-control": "no-store"})
+
+
+@router.get(
+    "/sessions/{session_id}/too_fast",
+    tags=["host"],
+    summary="Whose answers came sooner than anybody reads",
+)
+async def too_fast(session_id: SessionPath, request: Request, _: Host) -> TooFastOut:
+    """Of a finished session: those with the most such answers, a page of them at the most."""
+    session = SessionId(session_id)
+
+    async def finished(database: Database) -> list[FastRow]:
+        reader = ResultsReader(database)
+        await reader.require_finished(session)
+        return await reader.too_fast(session)
+
+    found = await read_session(request, session, finished)
+    return TooFastOut(
+        elapsed_ms_below=limits.HUMAN_MS_MIN,
+        items=[FastOut(**msgspec.to_builtins(row)) for row in found],
+    )

@@ -26,6 +26,13 @@ def results(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One line for each answer.")] = False,
+    leave_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out-too-fast",
+            help=f"Without answers that came within less than {limits.HUMAN_MS_MIN} ms.",
+        ),
+    ] = False,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Show the results of a session, or list the sessions."""
@@ -40,7 +47,10 @@ def results(
         return
     session_id = SessionId(session)
     found = run_on_database(
-        data, lambda shards: ResultsReader(shards.of(session_id)).results(session_id)
+        data,
+        lambda shards: ResultsReader(shards.of(session_id)).results(
+            session_id, leave_out_too_fast=leave_out
+        ),
     )
     if as_json:
         print_json(found)
@@ -68,6 +78,7 @@ def _print_csv(found: SessionResults) -> None:
             "correct",
             "elapsed_ms",
             "points",
+            "too_fast",
         ]
     )
     for answer in found.answers:
@@ -85,6 +96,7 @@ def _print_csv(found: SessionResults) -> None:
                 answer.correct,
                 answer.elapsed_ms,
                 answer.points,
+                answer.too_fast,
             )
         )
 
@@ -115,10 +127,17 @@ def _listing(rows: Sequence[SessionRow]) -> Table:
 def _print_tables(found: SessionResults) -> None:
     state = "cancelled" if found.cancelled else "finished" if found.finished_at else "not finished"
     out.print(f"{found.title} ({state})", markup=False, style="bold")
-    board = Table("rank", "nickname", "points", "right", "answered", box=None)
+    if found.leaves_out_too_fast:
+        out.print(f"without answers within less than {limits.HUMAN_MS_MIN} ms")
+    board = Table("rank", "nickname", "points", "right", "answered", "too fast", box=None)
     for row in found.scoreboard:
         board.add_row(
-            str(row.rank), Text(row.nickname), str(row.points), str(row.correct), str(row.answered)
+            str(row.rank),
+            Text(row.nickname),
+            str(row.points),
+            str(row.correct),
+            str(row.answered),
+            str(row.too_fast or ""),
         )
     out.print(board)
     questions = Table("question", "", "answers", "right", "distribution", box=None)

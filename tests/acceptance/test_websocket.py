@@ -326,6 +326,84 @@ async def test_a_removed_participant_is_closed(make_game):
     assert await mia.closed() == (4003, "removed")
 
 
+async def test_many_are_removed_at_once_and_the_rest_of_a_locked_game_plays_on(make_game):
+    game = make_game()
+    host, _ = await game.enter(game.host_token)
+    sockets = [(await game.enter(game.join(name)))[0] for name in ("Mia", "Bot 1", "Bot 2")]
+    while host.view.participants_count < 3:
+        await host.next()
+    assert isinstance(await game.move(host, "lock", "lobby", 0), DoneMessage)
+    done = await game.move(host, "remove", "lobby", 0, participants=(2, 3))
+    assert isinstance(done, DoneMessage)
+    assert [await bot.closed() for bot in sockets[1:]] == [(4003, "removed")] * 2
+    await game.move(host, "start", "lobby", 0)
+    await sockets[0].until_phase("question_open")
+    assert sockets[0].view.lock == "host"
+    assert sockets[0].view.participants_count == 1
+
+
+# --- elapsed time -----------------------------------------------------------------------------------
+
+
+async def test_no_way_to_answer_makes_an_answer_quicker_than_it_was(make_game):
+    """A socket that was there when the question came, a fresh one, HTTP, and a repeat."""
+    game = make_game(close_when_all_answered=False)
+    host, _ = await game.enter(game.host_token)
+    tokens = [game.join(name) for name in ("Early", "Fresh", "Plain")]
+    early, _ = await game.enter(tokens[0])
+    begun = time.monotonic()
+    await game.move(host, "start", "lobby", 0)
+    await early.until_phase("question_open")
+    seen = time.monotonic()
+    await asyncio.sleep(0.7)
+
+    def waited_ms():
+        return (time.monotonic() - seen) * 1000, (time.monotonic() - begun) * 1000
+
+    asked = {}
+    at_least, _ = waited_ms()
+    await early.say(Answer(1, (1,)))
+    asked["early"] = (at_least, (await early.until(Receipt)).elapsed_ms, waited_ms()[1])
+
+    fresh, _ = await game.enter(tokens[1])
+    at_least, _ = waited_ms()
+    await fresh.say(Answer(1, (1,)))
+    receipt = await fresh.until(Receipt)
+    asked["fresh"] = (at_least, receipt.elapsed_ms, waited_ms()[1])
+
+    url = f"{game.site.base_url}/api/sessions/{game.session_id}/answers"
+    headers = {"authorization": f"Bearer {tokens[2]}"}
+    body = {"opening": 1, "choices": [1]}
+    async with httpx.AsyncClient(headers=headers, timeout=_WAIT_S_MAX) as http:
+        at_least, _ = waited_ms()
+        told = (await http.post(url, json=body)).json()
+        asked["http"] = (at_least, told["elapsed_ms"], waited_ms()[1])
+        assert (await http.post(url, json=body)).json() == told
+    for way, (at_least, elapsed_ms, at_most) in asked.items():
+        # Two clocks that count milliseconds.
+        assert at_least - 5 <= elapsed_ms <= at_most + 5, (way, at_least, elapsed_ms, at_most)
+    await game.move(host, "finish", "question_open", 1)
+    results = await asyncio.to_thread(game.site.results, game.opened)
+    assert not any(answer["too_fast"] for answer in results["answers"])
+
+
+async def test_an_answer_at_once_is_marked_whatever_way_it_came(make_game):
+    game = make_game(close_when_all_answered=False)
+    host, _ = await game.enter(game.host_token)
+    early, _ = await game.enter(game.join("Early"))
+    await game.move(host, "start", "lobby", 0)
+    await early.until_phase("question_open")
+    await early.say(Answer(1, (1,)))
+    receipt = await early.until(Receipt)
+    await game.move(host, "finish", "question_open", 1)
+    results = await asyncio.to_thread(game.site.results, game.opened)
+    [answer] = results["answers"]
+    assert answer["elapsed_ms"] == receipt.elapsed_ms
+    # The socket's own time counts, within 2 s of the actor's: a busy machine makes a bot no slower.
+    assert answer["too_fast"] == (receipt.elapsed_ms < limits.HUMAN_MS_MIN)
+    assert results["scoreboard"][0]["too_fast"] == answer["too_fast"]
+
+
 # --- strangers --------------------------------------------------------------------------------------
 
 

@@ -10,10 +10,12 @@ import asyncio
 import os
 import re
 import shutil
+import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, WebSocketRoute, async_playwright, expect
@@ -43,6 +45,8 @@ class Network:
         self.is_down = False
         #: Messages to the page, and from it, that contain this are lost.
         self.swallowed: str | None = None
+        #: What messages to the page say instead of something else.
+        self.reworded: tuple[str, str] = ("", "")
         #: Everything that reached the page, and all that it said, in order.
         self.heard: list[str] = []
         self.said: list[str] = []
@@ -64,7 +68,8 @@ class Network:
 
         def to_page(message: str | bytes) -> None:
             if not (self.swallowed and self.swallowed in str(message)):
-                self.heard.append(str(message))
+                message = str(message).replace(*self.reworded)
+                self.heard.append(message)
                 route.send(message)
 
         def to_server(message: str | bytes) -> None:
@@ -157,6 +162,19 @@ class Stage:
         await page.get_by_role("button", name="Let me in").click()
         await expect(page.locator(".play-bar .nickname")).to_have_text(name)
         return page
+
+    async def crowd(self, session: dict[str, str], *names: str) -> None:
+        """Programs that join over HTTP and never connect."""
+        path = f"{self.site.base_url}/api/pins/{session['pin']}/participants"
+        async with httpx.AsyncClient(timeout=60) as http:
+            for first in range(0, len(names), 20):
+                bodies = [
+                    {"nickname": name, "join_key": uuid.uuid4().hex}
+                    for name in names[first : first + 20]
+                ]
+                for answer in await asyncio.gather(*(http.post(path, json=b) for b in bodies)):
+                    answer.raise_for_status()
+                http.cookies.clear()
 
     async def press(self, host: Page, name: str) -> None:
         """Press a button of the host's console."""

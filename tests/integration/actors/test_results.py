@@ -8,13 +8,14 @@ import pytest
 from actors.library import QuizLibrary
 from actors.results import ResultsReader
 from actors.sql import queries
+from engine import limits
 from engine.errors import NotFound
 from engine.events import AnswerAccepted, Joined, encode_phase_event
 from engine.model import SessionSettings
 from engine.phases import Step
 from engine.testing.auditor import audit
 from engine.testing.driver import SessionDriver
-from engine.testing.factories import make_quiz
+from engine.testing.factories import make_question, make_quiz
 from engine.view import distribution
 
 SETTINGS = SessionSettings(preview_ms=0, streak_bonus=True)
@@ -46,8 +47,21 @@ def played():
 
 
 @pytest.fixture
-async def session_id(pool, played):
-    """The same session in the tables, written with the statements of the log."""
+def store(pool):
+    """Write a session that was played into the tables, with the statements of the log."""
+
+    async def store(played):
+        return await _store(pool, played)
+
+    return store
+
+
+@pytest.fixture
+async def session_id(played, store):
+    return await store(played)
+
+
+async def _store(pool, played):
     quiz_id = (await QuizLibrary(pool).create(played.state.quiz)).quiz_id
     session_id = str(uuid.uuid4())
     settings = msgspec.json.encode(SETTINGS).decode()
@@ -123,6 +137,65 @@ async def test_answers_of_the_removed_are_kept_and_count_as_little_as_they_did_l
     for summary, opening in zip(found.openings, state.openings.values(), strict=True):
         assert summary.answered == state.answers_count(opening)
         assert summary.distribution == distribution(state.question(opening), opening, state.removed)
+
+
+@pytest.fixture
+def fast():
+    """Three people, four questions; the second one answers three of them at once, as a program does."""
+    driver = SessionDriver(make_quiz(*(make_question() for _ in range(4))), SETTINGS)
+    for nickname in ("Mia", "Bot", "Lea"):
+        driver.join(nickname)
+    driver.move(Step.START)
+    for number in range(4):
+        driver.wait(3_000)
+        driver.answer(1, 1, elapsed_ms=2_900)
+        driver.state.current.slack_ms = 3_000  # as if each had answered at its own time
+        driver.answer(2, 1, elapsed_ms=limits.HUMAN_MS_MIN - (1 if number in (0, 1, 3) else 0))
+        driver.answer(3, 0, elapsed_ms=0)
+        driver.moves(Step.CLOSE, Step.NEXT)
+        if not driver.state.phase.is_over:
+            driver.move(Step.NEXT)
+    driver.move(Step.REMOVE, who=3)
+    return driver
+
+
+@pytest.fixture
+async def fast_id(pool, fast, store):
+    return await store(fast)
+
+
+async def test_answers_that_no_human_gave_are_marked(pool, fast_id):
+    found = await ResultsReader(pool).results(fast_id)
+    marked = [(a.opening, a.participant_id) for a in found.answers if a.too_fast]
+    assert marked == [(1, 2), (1, 3), (2, 2), (2, 3), (3, 3), (4, 2), (4, 3)]
+    assert [(row.nickname, row.too_fast) for row in found.scoreboard] == [("Bot", 3), ("Mia", 0)]
+    assert [summary.too_fast for summary in found.openings] == [1, 1, 0, 1]
+    told = await ResultsReader(pool).too_fast(fast_id)
+    assert [(row.nickname, row.answers) for row in told] == [("Bot", 3)], "the removed are out"
+
+
+async def test_the_host_may_have_them_left_out_as_if_they_had_not_been_given(pool, fast_id):
+    reader = ResultsReader(pool)
+    whole = await reader.results(fast_id)
+    found = await reader.results(fast_id, leave_out_too_fast=True)
+    assert (whole.leaves_out_too_fast, found.leaves_out_too_fast) == (False, True)
+    assert [(a.opening, a.participant_id) for a in found.answers] == [
+        (1, 1), (2, 1), (3, 1), (3, 2), (4, 1)
+    ]  # fmt: skip
+    assert [(o.answered, o.correct, o.distribution) for o in found.openings] == [
+        (1, 1, (0, 1, 0, 0)),
+        (1, 1, (0, 1, 0, 0)),
+        (2, 2, (0, 2, 0, 0)),
+        (1, 1, (0, 1, 0, 0)),
+    ]
+    mia, bot = found.scoreboard
+    assert (mia.nickname, mia.points) == ("Mia", whole.scoreboard[1].points), "as it was"
+    assert (bot.points, bot.rank, bot.answered, bot.correct) == (1_000, 2, 1, 1), "no bonus left"
+    assert bot.too_fast == 3
+    data = msgspec.to_builtins(found)
+    assert [(row.participant_id, row.points, row.rank) for row in found.scoreboard] == audit(
+        data["quiz"], data["settings"], [1, 2, 3], data["answers"], removed=[3]
+    )
 
 
 async def test_pages_of_a_scoreboard_keep_the_ranks(pool, session_id):

@@ -27,6 +27,7 @@ from engine.ids import Epoch, FrameVersion
 from engine.model import PointsMode, QuestionKind, ScoringPolicy, SessionSettings
 from engine.phases import Phase, Step
 from engine.recovery import restore, snapshot, state_digest
+from engine.scoring import Given, points_in_all
 from engine.session import Lock, decide, lock_for_flood
 from engine.testing.auditor import audit
 from engine.testing.driver import PLAIN, SELF_PACED, SESSION_ID, SessionDriver
@@ -372,6 +373,30 @@ def test_frames_of_an_open_question_do_not_depend_on_what_was_chosen(answers, da
             seen.append(encode_json(Snapshot(0, build_view(driver.state, EPOCH, FrameVersion(1)))))
         frames.append(seen)
     assert frames[0] == frames[1]
+
+
+@given(
+    st.sampled_from(ScoringPolicy),
+    st.booleans(),
+    st.lists(st.one_of(st.none(), st.tuples(st.booleans(), st.integers(0, 25_000))), max_size=8),
+)
+def test_points_in_all_are_what_the_auditor_says_whatever_is_left_out(policy, bonus, given_answers):
+    """None: no answer to that opening, or one that is left out."""
+    chosen = SessionSettings(scoring=policy, streak_bonus=bonus)
+    quiz = make_quiz(*(make_question(points=p) for p in PointsMode for _ in range(3)))
+    given_in_order, rows = [], []
+    for number, answer in enumerate(given_answers, 1):
+        if answer is None:
+            continue
+        right, elapsed_ms = answer
+        question = quiz.questions[number - 1]
+        given_in_order.append(Given(number, question, elapsed_ms, right))
+        rows.append({
+            "participant_id": 1, "opening": number, "question_index": number - 1,
+            "choices": [1 if right else 0], "text": "", "elapsed_ms": elapsed_ms,
+        })  # fmt: skip
+    [(_, expected, _)] = audit(msgspec.to_builtins(quiz), msgspec.to_builtins(chosen), [1], rows)
+    assert points_in_all(chosen, given_in_order) == expected
 
 
 @given(answers_of_many())

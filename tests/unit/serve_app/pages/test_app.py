@@ -275,6 +275,8 @@ def test_close_codes_are_the_servers(assets):
         ("QUIZ_BYTES_MAX", limits.QUIZ_BYTES_MAX),
         ("TOKEN_RENEW_S", limits.TOKEN_RENEW_S),
         ("TICKET_LIFE_S", limits.TICKET_LIFE_S),
+        ("ROSTER_PAGE_ROWS_MAX", limits.ROSTER_PAGE_ROWS_MAX),
+        ("REMOVED_AT_ONCE_MAX", limits.REMOVED_AT_ONCE_MAX),
     ],
 )
 def test_bounds_are_the_servers(assets, name, value):

@@ -13,13 +13,13 @@ function cell(value) {
 export function csvOf(results) {
   const openings = results.openings.map((summary) => [summary.opening, summary.question_index]);
   const answers = new Map(results.answers.map((a) => [`${a.opening}:${a.participant_id}`, a]));
-  const head = ["rank", "name", "points", "answered", "right"];
+  const head = ["rank", "name", "points", "answered", "right", "too fast"];
   for (const [opening, index] of openings) {
     const text = results.quiz.questions[index].text;
     head.push(`${opening}. ${text}`, `${opening}. points`, `${opening}. seconds`);
   }
   const lines = results.scoreboard.map((row) => {
-    const line = [row.rank, row.nickname, row.points, row.answered, row.correct];
+    const line = [row.rank, row.nickname, row.points, row.answered, row.correct, row.too_fast];
     for (const [opening] of openings) {
       const answer = answers.get(`${opening}:${row.participant_id}`);
       line.push(...(answer ? [said(answer), answer.points, answer.elapsed_ms / 1000] : ["", "", ""]));

@@ -10,6 +10,8 @@ export const QUIZ_BYTES_MAX = 4194304;
 export const TOKEN_RENEW_S = 21600;
 export const TICKET_LIFE_S = 90;
 export const EXTEND_MS = 10000;
+export const ROSTER_PAGE_ROWS_MAX = 100;
+export const REMOVED_AT_ONCE_MAX = 500;
 
 // Websocket close codes. Where `reconnect` is false the text is the last word on the page, unless the
 // person presses `again`.

@@ -105,7 +105,8 @@ export class Session {
   // way is the same press.
   move(step, extra = {}) {
     const { view } = this.state;
-    const key = `${step}:${view.phase}:${view.opening_no}:${extra.participant ?? 0}`;
+    const who = extra.participants ? `${extra.participants[0]}+${extra.participants.length}` : (extra.participant ?? 0);
+    const key = `${step}:${view.phase}:${view.opening_no}:${who}`;
     if (this.#outbox.get(key)) return;
     const where = { phase: view.phase, opening: view.opening_no };
     this.#outbox.add(key, { type: "move", command_id: randomKey(), step, ...where, ...extra });

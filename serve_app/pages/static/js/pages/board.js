@@ -62,7 +62,7 @@ function useAnnouncements(view) {
 function BoardPhase({ view, clock, pin }) {
   switch (view.phase) {
     case "lobby":
-      return html`<div class="lobby ${view.participants_count > MANY ? "many" : ""}"><${JoinCard} pin=${pin} /><${Roster} view=${view} /></div>`;
+      return html`<div class="lobby ${view.participants_count > MANY ? "many" : ""}"><${JoinCard} pin=${pin} view=${view} /><${Roster} view=${view} /></div>`;
     case "preview":
     case "question_open":
     case "question_closed":

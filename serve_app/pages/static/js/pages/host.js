@@ -11,6 +11,8 @@ import { Brand } from "../parts/brand.js";
 import { Controls } from "../parts/controls.js";
 import { Confirm } from "../parts/dialog.js";
 import { JoinCard, Roster } from "../parts/lobby.js";
+import { FloodBanner, LockButton } from "../parts/lock.js";
+import { Players } from "../parts/players.js";
 import { Podium } from "../parts/podium.js";
 import { Connected } from "../parts/presence.js";
 import { QuestionStage } from "../parts/question.js";
@@ -22,6 +24,8 @@ function Host({ token }) {
   useEffect(() => session.start(), [session]);
   const state = useSession(session);
   const [leaving, setLeaving] = useState(null);
+  // Whom the list of players shows at first; null while it is closed.
+  const [listed, setListed] = useState(null);
   const { view } = state;
   useEffect(() => {
     if (view) announce(PHASE_NAMES[view.phase] ?? "");
@@ -30,26 +34,31 @@ function Host({ token }) {
   const { pin = "", sid } = session.claims;
   return html`
     <${ConnectionBanner} state=${state} kept="What you press is kept." />
+    <${FloodBanner} session=${session} view=${view} onLook=${() => setListed("never_connected")} />
     <header class="host-head">
       <${Brand} />
       <span class="host-title" dir="auto">${view.title}</span>
       <span class="host-pin">PIN <b>${groupPin(pin)}</b></span>
       ${!isOver(view) && html`<${Connected} sessionId=${sid} token=${session.credentials.token} players=${view.participants_count} />`}
+      ${!isOver(view) && html`<button class="button small" onClick=${() => setListed("all")}>Players</button>
+        <${LockButton} session=${session} view=${view} />`}
       <a class="button small" href="/board?pin=${pin}" target="_blank" rel="noopener">Big screen</a>
     </header>
     <main class="host-main phase-${view.phase}">
-      <${HostPhase} view=${view} clock=${session.clock} pin=${pin} sessionId=${sid} token=${session.credentials.token} onRemove=${setLeaving} />
+      <${HostPhase} view=${view} clock=${session.clock} pin=${pin} sessionId=${sid} token=${session.credentials.token} onRemove=${setLeaving} onMore=${() => setListed("all")} />
     </main>
     <${Controls} session=${session} state=${state} />
     ${leaving && html`<${Confirm}
       title="Remove ${leaving.nickname}?"
-      text="This player leaves the quiz and cannot come back to this place."
+      text="This player leaves the quiz and cannot come back from the same device."
       actions=${[
         { label: "Remove", kind: "danger", run: () => session.move("remove", { participant: leaving.participant_id }) },
         { label: "Keep" },
       ]}
       onClose=${() => setLeaving(null)}
-    />`}`;
+    />`}
+    ${listed && html`<${Players} session=${session} state=${state} sessionId=${sid} token=${session.credentials.token} first=${listed}
+      onClose=${() => setListed(null)} />`}`;
 }
 
 const LOST = html`<p>Whoever runs this server can open the quiz again from the <a href="/library">library</a>.</p>`;
@@ -69,14 +78,14 @@ const PHASE_NAMES = {
   cancelled: "The quiz is cancelled",
 };
 
-function HostPhase({ view, clock, pin, sessionId, token, onRemove }) {
+function HostPhase({ view, clock, pin, sessionId, token, onRemove, onMore }) {
   const players = html`<details class="players">
     <summary>${plural(view.participants_count, "player")}</summary>
-    <${Roster} view=${view} onRemove=${onRemove} />
+    <${Roster} view=${view} onRemove=${onRemove} onMore=${onMore} />
   </details>`;
   switch (view.phase) {
     case "lobby":
-      return html`<div class="lobby"><${JoinCard} pin=${pin} /><${Roster} view=${view} onRemove=${onRemove} /></div>`;
+      return html`<div class="lobby"><${JoinCard} pin=${pin} view=${view} /><${Roster} view=${view} onRemove=${onRemove} onMore=${onMore} /></div>`;
     case "preview":
     case "question_open":
     case "question_closed":

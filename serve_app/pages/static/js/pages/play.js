@@ -22,6 +22,7 @@ function Play({ pin }) {
   const [info, setInfo] = useState(null);
   const [place, setPlace] = useState(null);
   const [problem, setProblem] = useState("");
+  const [tries, setTries] = useState(0);
   useEffect(() => {
     const found = (data) => {
       const mine = placeOf(pin, data.session_id);
@@ -36,9 +37,18 @@ function Play({ pin }) {
       else setProblem(error.code === "not_found" ? `No quiz is running under ${groupPin(pin)}.` : error.message);
     };
     callUntilAnswered("GET", `/pins/${pin}`, {}, (error) => setProblem(waitingText(error))).then(found, failed);
-  }, []);
+  }, [tries]);
 
   if (place?.token) return html`<${Playing} pin=${pin} place=${place} onPlace=${setPlace} />`;
+  // Whoever has sent a name already may be in: the join itself tells.
+  if (place && info.locked && !place.nickname) {
+    return html`<main class="center-page">
+      <h1>The host has locked this game</h1>
+      <p>Nobody new can join now. Ask the host to unlock it.</p>
+      <button class="button primary" onClick=${() => setTries(tries + 1)}>Try again</button>
+      <p><a href="/">Type another PIN</a></p>
+    </main>`;
+  }
   if (place) return html`<${JoinForm} pin=${pin} title=${info.title} place=${place} onJoined=${setPlace} />`;
   return html`<main class="center-page">
     ${problem ? html`<h1>${problem}</h1>` : html`<span class="spinner large"></span><p>Looking for the quiz…</p>`}

@@ -2,12 +2,12 @@
 
 import { html, useEffect, useRef } from "../../vendor/preact-htm.js";
 
-export function Dialog({ title, onClose, children }) {
+export function Dialog({ title, onClose, wide, children }) {
   const ref = useRef(null);
   useEffect(() => {
     ref.current.showModal();
   }, []);
-  return html`<dialog ref=${ref} class="dialog" aria-label=${title} onClose=${onClose}>
+  return html`<dialog ref=${ref} class="dialog ${wide ? "wide" : ""}" aria-label=${title} onClose=${onClose}>
     <h2 dir="auto">${title}</h2>
     ${children}
   </dialog>`;

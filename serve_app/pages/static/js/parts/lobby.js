@@ -5,8 +5,14 @@ import { useFit } from "../lib/hooks.js";
 import { groupPin } from "../lib/pins.js";
 import { number, plural } from "../lib/words.js";
 import { joinAddress } from "./brand.js";
+import { isLocked } from "./lock.js";
 
-export function JoinCard({ pin }) {
+export function JoinCard({ pin, view }) {
+  if (isLocked(view)) {
+    return html`<section class="join-card" aria-label="How to join">
+      <p class="join-step"><strong>The game is locked.</strong><br />Nobody new can join now.</p>
+    </section>`;
+  }
   const [first, second] = groupPin(pin).split(" ");
   const isWide = !/^\d{6}$/.test(pin);
   return html`<section class="join-card" aria-label="How to join">
@@ -19,8 +25,8 @@ export function JoinCard({ pin }) {
   </section>`;
 }
 
-// `onRemove` makes every name a button (host).
-export function Roster({ view, onRemove }) {
+// `onRemove` makes every name a button, `onMore` the count of those who are not shown (host).
+export function Roster({ view, onRemove, onMore }) {
   const { roster, participants_count: count } = view;
   const hidden = count - roster.length;
   const fit = useFit([roster]);
@@ -32,7 +38,9 @@ export function Roster({ view, onRemove }) {
         <bdi>${person.nickname}</bdi>
         ${onRemove && html`<button class="remove" aria-label="Remove ${person.nickname}" onClick=${() => onRemove(person)}>×</button>`}
       </li>`)}
-      ${hidden > 0 && html`<li key="hidden" class="name-chip more">+ ${plural(hidden, "more", "more")}</li>`}
+      ${hidden > 0 && html`<li key="hidden" class="name-chip more">
+        ${onMore ? html`<button class="more-names" onClick=${onMore}>+ ${plural(hidden, "more", "more")}</button>` : `+ ${plural(hidden, "more", "more")}`}
+      </li>`}
     </ul>
   </section>`;
 }
