@@ -46,15 +46,16 @@ def _prepare(site: LiveSite) -> dict[str, Any]:
 
 
 async def _attack(ground: Ground) -> None:
-    locked = asyncio.Event()
+    locked, gives_up = asyncio.Event(), asyncio.Event()
 
     async def fill(number: int, http: aiohttp.ClientSession) -> None:
-        while not locked.is_set() and not ground.is_over:
+        # Until it is locked out, even when everything else is over sooner.
+        while not locked.is_set() and not gives_up.is_set():
             status = await _join(ground, http, ground.prepared["pin"], {})
             ground.counts[f"bot, HTTP {status}"] += 1
             if status == _LOCKED:
                 locked.set()
-            await ground.wait(number % 7 * 0.01 + 0.05)
+            await asyncio.sleep(number % 7 * 0.01 + 0.05)
 
     async def come_back() -> None:
         cookie = {COOKIE: ground.prepared["cookie"]}
@@ -79,7 +80,7 @@ async def _attack(ground: Ground) -> None:
                 await locked.wait()
             ground.counts["locked"] = 1
         except TimeoutError:
-            pass
+            gives_up.set()
         await ground.wait(float("inf"))
         await asyncio.gather(*tasks)
 

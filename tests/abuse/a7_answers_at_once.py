@@ -97,7 +97,7 @@ def _judge(evidence: Evidence) -> list[Claim]:
         ),
         Claim(
             f"those within what no human can do are marked ({len(marked)} of {len(answers)})",
-            len(marked) > 0
+            (len(marked) > 0 or evidence.is_short)
             and all(a["too_fast"] == (a["elapsed_ms"] < 200) for a in answers)
             and sum(person["answers"] for person in told) == len(marked),
         ),
