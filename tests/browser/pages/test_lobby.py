@@ -174,5 +174,5 @@ async def test_answers_that_no_human_gave_are_told_to_the_host_and_may_be_left_o
         async with host.expect_request(f"**/results{query}"), host.expect_download() as file:
             await stage.press(host, "Download results (CSV)")
         text = (await (await file.value).path()).read_text("utf-8-sig")
-        assert text.startswith("rank,name,points,answered,right,too fast,"), text
+        assert text.startswith("rank,name,points,answered,right,too fast"), text
         assert "\n1,Mia," in text
