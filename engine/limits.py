@@ -199,8 +199,8 @@ QR_CODES_PER_S_MAX: Final = 5
 QR_CODES_BURST_MAX: Final = 100
 #: Reads of sessions by HTTP from one address: views, scoreboards, presence, results. Pages read them
 #: over a websocket, but for the host's.
-READS_ADDRESS_PER_S_MAX: Final = 100
-READS_ADDRESS_BURST_MAX: Final = 1_000
+READS_ADDRESS_PER_S_MAX: Final = 20
+READS_ADDRESS_BURST_MAX: Final = 200
 #: Look-ups from one address that find nothing: some typing errors for each class of a school. A guesser
 #: of six-digit PINs among 200 live sessions finds one after 5,000 tries, which takes four hours.
 PIN_MISSES_PER_MIN_MAX: Final = 20

@@ -21,7 +21,9 @@ _SLACK_S = 5.0
 def _prepare(site: LiveSite) -> dict[str, Any]:
     """A self-paced session with as many questions as may be: its view is small, what it holds is not."""
     quiz = make_quiz(*[make_question()] * limits.QUIZ_QUESTIONS_MAX)
-    session = site.open_session(msgspec.to_builtins(quiz), {"mode": "self_paced"})
+    session = site.open_session(
+        msgspec.to_builtins(quiz), {"mode": "self_paced", "scoring": "accuracy.v1"}
+    )
     with site.api(session["host_token"]) as api:
         move = {"command_id": "start it", "step": "start", "phase": "lobby", "opening": 0}
         moved = api.post(f"/sessions/{session['session_id']}/moves", json=move)
