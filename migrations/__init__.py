@@ -9,8 +9,10 @@ from migrations.migrator import (
     check_schema,
     check_schemas,
 )
+from migrations.roles import Login, make_roles
 
 __all__ = [
+    "Login",
     "Migration",
     "MigrationError",
     "MigrationStatus",
@@ -18,4 +20,5 @@ __all__ = [
     "SchemaMismatch",
     "check_schema",
     "check_schemas",
+    "make_roles",
 ]

@@ -9,6 +9,7 @@ import typer
 from actors.logs import install_logs
 from serve_app.cli import dead_letters, demo, doctor, import_quiz, keys, links, migrate, results, up
 from serve_app.cli.console import complain
+from serve_app.cli.secret_files import read_secrets
 from serve_app.embedded.errors import StartError
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ def main() -> None:
     """Run the command line; what the operator can mend is one sentence and exit status 1."""
     install_logs()
     try:
+        read_secrets()
         app()
     except StartError as error:
         complain(error)

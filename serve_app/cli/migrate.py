@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from migrations import Migration, Migrator
+from migrations import Login, Migration, MigrationError, Migrator, make_roles
 from serve_app.cli.console import DEFAULT_DATA, DataOption, out
 from serve_app.cli.database import database
+from serve_app.embedded.errors import StartError
+
+_ROLES = ("ADMIN", "OWNER", "DATABASE")
 
 app = typer.Typer(
     help="The schema of the database, on each of its primaries.", no_args_is_help=True
@@ -38,6 +42,30 @@ def down(
     with database(data) as urls:
         for url in _each(urls):
             _report("undone", asyncio.run(Migrator(url).down(to)))
+
+
+@app.command()
+def roles() -> None:
+    """Make the roles of a database: an owner for migrations, and one with rows only for the services.
+
+    RAYQUIZ_ADMIN_URL is the database as a superuser; RAYQUIZ_OWNER_URL, RAYQUIZ_DATABASE_URL and, where
+    there is a standby, RAYQUIZ_STANDBY_URL name the roles with their passwords.
+    """
+    try:
+        admin, owner, services = (os.environ[f"RAYQUIZ_{name}_URL"] for name in _ROLES)
+        standby = os.environ.get("RAYQUIZ_STANDBY_URL")
+        asyncio.run(
+            make_roles(
+                admin, Login.of(owner), Login.of(services), Login.of(standby) if standby else None
+            )
+        )
+    except KeyError as error:
+        raise StartError(
+            f"{error.args[0]} is missing; see `rayquiz migrate roles --help`"
+        ) from None
+    except MigrationError as error:
+        raise StartError(str(error)) from error
+    out.print("the roles are there", highlight=False)
 
 
 @app.command()
