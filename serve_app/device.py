@@ -18,6 +18,7 @@ from engine import limits
 from engine.ids import SessionId
 
 COOKIE: Final = "rayquiz_device"
+_ATTRIBUTES: Final = f"HttpOnly; Max-Age={limits.DEVICE_COOKIE_S}; Path=/; SameSite=Strict"
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 #: Hexadecimal digits of a fingerprint: 64 bits, far more than one session's devices need.
 _FINGERPRINT_CHARS: Final = 16
@@ -32,9 +33,8 @@ def device_of(request: Request, response: Response, session_id: SessionId, join_
     device = request.cookies.get(COOKIE, "")
     if not _ID.fullmatch(device):
         device = _digest("device", join_key)[:32]
-    response.set_cookie(
-        COOKIE, device, max_age=limits.DEVICE_COOKIE_S, httponly=True, samesite="strict"
-    )
+    # Written by hand: ``Response.set_cookie`` takes three times as long as all of this.
+    response.headers.append("set-cookie", f"{COOKIE}={device}; {_ATTRIBUTES}")
     return _digest(session_id, device)[:_FINGERPRINT_CHARS]
 
 
