@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from actors.lease import check_epoch
 from actors.log_message import columns_of, rows_of
 from actors.ports import Record
 from actors.postgres import LoneConnection
+from actors.readings import Readings
 from actors.sql import queries
 from engine.errors import Fenced
 from engine.ids import Epoch, SessionId
@@ -25,27 +27,38 @@ class DirectLog:
         self._connection = connection
         self._session_id = session_id
         self._epoch = epoch
+        self._readings = Readings(self._read)
 
     async def append(self, records: Sequence[Record]) -> None:
         """See :meth:`actors.ports.CheckpointLog.append`; one statement for each kind of record."""
         answers, joins, events = rows_of(records)
-        if answers:
-            await self._run(queries["append_answers"], columns_of(answers))
-        if joins:
-            await self._run(queries["append_joins"], columns_of(joins))
-        if events:
-            await self._run(queries["append_events"], columns_of(events))
+        with self._readings.append():
+            if answers:
+                await self._run(queries["append_answers"], columns_of(answers))
+            if joins:
+                await self._run(queries["append_joins"], columns_of(joins))
+            if events:
+                await self._run(queries["append_events"], columns_of(events))
 
     async def _run(self, query: str, columns: list[list[Any]]) -> None:
         rows = await self._connection.fetch(query, self._session_id, self._epoch, *columns)
         if not rows[0]["fence"]:
             raise Fenced(f"session {self._session_id}: epoch {self._epoch} is over")
 
-    async def hold(self) -> None:
-        """See :meth:`actors.ports.CheckpointLog.hold`; asks each time, as refusals are rare."""
-        rows = await self._connection.fetch(queries["session_epoch"], self._session_id)
-        if not rows or rows[0]["epoch"] != self._epoch:
-            raise Fenced(f"session {self._session_id}: epoch {self._epoch} is over")
+    def moment(self) -> int:
+        """See :meth:`actors.ports.CheckpointLog.moment`."""
+        return self._readings.moment()
+
+    def is_held_since(self, moment: int) -> bool:
+        """See :meth:`actors.ports.CheckpointLog.is_held_since`."""
+        return self._readings.have_passed(moment)
+
+    async def hold(self, moment: int) -> None:
+        """See :meth:`actors.ports.CheckpointLog.hold`; the next append will do, if there is one."""
+        await self._readings.hold(moment)
+
+    async def _read(self) -> None:
+        await check_epoch(self._connection, self._session_id, self._epoch)
 
     async def settle(self) -> None:
         """See :meth:`actors.ports.CheckpointLog.settle`: an append ends in the tables."""

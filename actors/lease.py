@@ -85,7 +85,7 @@ class EpochLease:
             Fenced: another actor has taken the session over.
             Unavailable: neither the database nor the broker can tell.
         """
-        if self._is_young() or await self._is_read():
+        if self.is_young or await self._is_read():
             return
         self._require_vouched(await self._owner.check())
 
@@ -100,11 +100,13 @@ class EpochLease:
         Raises:
             Fenced, Unavailable: as :meth:`hold`.
         """
-        if (not anew and self._is_young()) or await self._is_read():
+        if (not anew and self.is_young) or await self._is_read():
             return
         self._require_vouched(connection_no)
 
-    def _is_young(self) -> bool:
+    @property
+    def is_young(self) -> bool:
+        """Whether the last reading is still good."""
         return boottime_ns() - self._read_ns <= limits.LEASE_MS * 1_000_000
 
     def _require_vouched(self, connection_no: int) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from actors.ports import Record
+from actors.readings import Readings
 from actors.session_store import Takeover
 from engine.errors import Fenced, Unavailable
 from engine.events import AnswerAccepted, Joined
@@ -27,6 +28,8 @@ class MemoryStore:
         away: appends fail and store nothing.
         swallows_replies: appends store everything and fail nevertheless.
         commits: cleared, it holds appends until it is set again.
+        readings: the same for looks at the epoch that are no appends.
+        readings_count: how many of those have begun.
         appends: the records of every append that has begun, in order.
     """
 
@@ -36,6 +39,9 @@ class MemoryStore:
         self.swallows_replies = False
         self.commits = asyncio.Event()
         self.commits.set()
+        self.readings = asyncio.Event()
+        self.readings.set()
+        self.readings_count = 0
         self.appends: list[list[Record]] = []
         #: By their unique keys, as the tables have them.
         self._rows: dict[tuple[object, ...], Record] = {}
@@ -79,21 +85,41 @@ class MemoryLog:
     def __init__(self, store: MemoryStore, epoch: Epoch) -> None:
         self._store = store
         self._epoch = epoch
+        self._readings = Readings(self._read)
 
     async def append(self, records: Sequence[Record]) -> None:
         """See :meth:`actors.ports.CheckpointLog.append`."""
         store = self._store
         store.appends.append(list(records))
-        await store.commits.wait()
-        if store.away:
-            raise Unavailable("the store is away")
-        await self.hold()
-        store.store(records)
-        if store.swallows_replies:
-            raise Unavailable("the reply was lost")
+        with self._readings.append():
+            await store.commits.wait()
+            if store.away:
+                raise Unavailable("the store is away")
+            self._require_own()
+            store.store(records)
+            if store.swallows_replies:
+                raise Unavailable("the reply was lost")
 
-    async def hold(self) -> None:
+    def moment(self) -> int:
+        """See :meth:`actors.ports.CheckpointLog.moment`."""
+        return self._readings.moment()
+
+    def is_held_since(self, moment: int) -> bool:
+        """See :meth:`actors.ports.CheckpointLog.is_held_since`."""
+        return self._readings.have_passed(moment)
+
+    async def hold(self, moment: int) -> None:
         """See :meth:`actors.ports.CheckpointLog.hold`."""
+        await self._readings.hold(moment)
+
+    async def _read(self) -> None:
+        self._store.readings_count += 1
+        await self._store.readings.wait()
+        if self._store.away:
+            raise Unavailable("the store is away")
+        self._require_own()
+
+    def _require_own(self) -> None:
         if self._store.epoch != self._epoch:
             raise Fenced(f"epoch {self._epoch} is over")
 

@@ -29,8 +29,19 @@ class CheckpointLog(Protocol):
             Unavailable: the outcome is unknown; append the same records again.
         """
 
-    async def hold(self) -> None:
-        """Return when no other actor can have changed the session: what is known of it is the newest.
+    def moment(self) -> int:
+        """Now, for :meth:`is_held_since` and :meth:`hold`."""
+
+    def is_held_since(self, moment: int) -> bool:
+        """Whether it is known already that no other actor had changed the session at a moment.
+
+        An append that began after the moment tells it, once it has returned.
+        """
+
+    async def hold(self, moment: int) -> None:
+        """Return when no other actor had changed the session at a moment: what was known is the newest.
+
+        However many wait, one look at the epoch serves all who came before it began.
 
         Raises:
             Fenced: a higher epoch exists.

@@ -305,7 +305,15 @@ class BrokerLog:
             else:
                 return
 
-    async def hold(self) -> None:
+    def moment(self) -> int:
+        """See :meth:`actors.ports.CheckpointLog.moment`; the lease looks at the clock instead."""
+        return 0
+
+    def is_held_since(self, moment: int) -> bool:  # noqa: ARG002 - see moment
+        """See :meth:`actors.ports.CheckpointLog.is_held_since`."""
+        return self._lease.is_young
+
+    async def hold(self, moment: int) -> None:  # noqa: ARG002 - see moment
         """See :meth:`actors.ports.CheckpointLog.hold`."""
         await self._lease.hold()
 

@@ -78,6 +78,7 @@ _T = TypeVar("_T")
 
 _OVERLOADED = FaultReply("overloaded", "too many answers of this session wait to be stored", True)
 _UNKNOWN = FaultReply("retry", "this is not stored yet; send the same again", True)
+_AGAIN = FaultReply("retry", "this may be refused; send the same again", True, again=True)
 #: Not retryable: the same item would meet the same fault.
 _INTERNAL = FaultReply("internal", "this item failed; see the server's log", False)
 
@@ -163,14 +164,16 @@ class SessionHost:
         Items that are not durable after ``CONFIRM_WAIT_MS`` get ``retry``; they stay in the outbox,
         and the same items sent again find them. What is stored already is told again whether the
         log is there or not; what is refused, as long as this actor knows itself to be the only one.
-        One item's failure is its own.
+        A refusal for which it would have to look first is answered ``again``, unless the whole batch
+        is refused: what is stored does not wait for it. One item's failure is its own.
         """
         arrived_ms = self._touched_ms = self._clock.now_ms()
         deadline = self._loop.time() + limits.CONFIRM_WAIT_MS / 1000
         replies: list[BatchReply | None] = [None] * len(items)
         while not self._open_gate.is_set():  # by the time it wakes the next move may have come
             if not await self._before(deadline, self._open_gate.wait()):
-                return await self._complete(items, replies, deadline)
+                return await self._complete(items, replies, self._log.moment(), deadline)
+        decided = self._log.moment()
         facts, moves, fresh, waits = self._decide_all(items, replies, arrived_ms)
         if fresh:
             stored = self._outbox.add(fresh)
@@ -185,7 +188,7 @@ class SessionHost:
         for (index, _), task in zip(moves, tasks, strict=True):
             done = await self._before(deadline, asyncio.shield(task))
             replies[index] = task.result() if done else _UNKNOWN
-        return await self._complete(items, replies, deadline)
+        return await self._complete(items, replies, decided, deadline)
 
     def snapshot(self) -> SnapshotAnswer:
         """The newest published view, and in self-paced play every question."""
@@ -347,26 +350,44 @@ class SessionHost:
         self,
         items: Sequence[BatchItem | UnreadableItem],
         replies: list[BatchReply | None],
+        decided: int,
         deadline: float,
     ) -> list[BatchReply]:
         """Complete the replies: hellos tell what is stored by now, all else is not known yet.
 
-        What is refused for good is refused by an actor that still is the session's own: one that
-        was replaced does not know what its successor has opened, let in and accepted.
+        What is refused for good is refused by an actor that still was the session's own when it
+        decided that: one that was replaced does not know what its successor has opened, let in and
+        accepted. ``decided`` is the log's moment at which answers and joins were decided.
         """
         complete = [
             reply or (self._hello_or_fault(item) if isinstance(item, HelloItem) else _UNKNOWN)
             for item, reply in zip(items, replies, strict=True)
         ]
-        if any(map(_is_refusal, complete)) and not await self._is_own(deadline):
-            return [_UNKNOWN if _is_refusal(reply) else reply for reply in complete]
+        now = self._log.moment()
+        #: By their places, the moments at which those were decided that nobody vouches for yet.
+        unvouched: dict[int, int] = {}
+        for index, (item, reply) in enumerate(zip(items, complete, strict=True)):
+            if _is_refusal(reply):
+                moment = now if isinstance(item, HelloItem | MoveItem) else decided
+                if not self._log.is_held_since(moment):
+                    unvouched[index] = moment
+        if not unvouched:
+            return complete
+        if len(unvouched) < len(complete):
+            instead = _AGAIN  # the others shall not wait for a look at the epoch
+        elif await self._is_own(max(unvouched.values()), deadline):
+            return complete
+        else:
+            instead = _UNKNOWN
+        for index in unvouched:
+            complete[index] = instead
         return complete
 
-    async def _is_own(self, deadline: float) -> bool:
-        """Whether nobody else has the session, as far as that can be told before a deadline."""
+    async def _is_own(self, moment: int, deadline: float) -> bool:
+        """Whether nobody else had the session at a moment, as far as that is told before a deadline."""
         try:
             async with asyncio.timeout_at(deadline):
-                await self._log.hold()
+                await self._log.hold(moment)
         except Fenced as error:
             self._on_failed(error)
             return False

@@ -344,11 +344,16 @@ class DoneReply(_Reply, frozen=True, tag=4):
 
 
 class FaultReply(_Reply, frozen=True, tag=5):
-    """A refusal, or an unknown outcome."""
+    """A refusal, or an unknown outcome.
+
+    ``again``: the replica itself sends this item again, in a batch of its own, and tells the client
+    nothing yet: the refusal waits for a look at the epoch that the rest of the batch does not need.
+    """
 
     code: str
     detail: str
     retryable: bool
+    again: bool = False
 
 
 BatchReply = ReceiptReply | JoinedReply | HelloReply | DoneReply | FaultReply

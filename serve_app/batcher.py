@@ -22,6 +22,7 @@ from engine.wire import (
     BatchItem,
     BatchReply,
     FaultReply,
+    MoveItem,
     decode_batch_answer,
     encode_pack,
 )
@@ -39,14 +40,43 @@ class _Entry(NamedTuple):
     done: Callable[[BatchReply], None]
 
 
+class _Lane:
+    """Items that may share a batch, in the order in which they came.
+
+    Args:
+        flights_max: batches of the lane that may be at the actor at once.
+    """
+
+    def __init__(self, flights_max: int) -> None:
+        self.flights_max = flights_max
+        self.waiting: deque[_Entry] = deque()
+        self.in_flight = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.waiting and not self.in_flight
+
+    def may_fly(self) -> bool:
+        """Whether a batch may leave now."""
+        if not self.waiting or self.in_flight >= self.flights_max:
+            return False
+        return not self.in_flight or len(self.waiting) >= limits.BATCH_PIPELINE_ITEMS_MIN
+
+
 class Batcher:
-    """All items of one session on one replica, on their way to its actor and back."""
+    """All items of one session on one replica, on their way to its actor and back.
+
+    A host's moves, and what the actor wants to be asked again, fly in batches of their own: the
+    receipts of answers wait for neither.
+    """
 
     def __init__(self, session_id: SessionId, directory: Directory) -> None:
         self._session_id = session_id
         self._directory = directory
-        self._waiting: deque[_Entry] = deque()
-        self._in_flight = 0
+        self._facts = _Lane(limits.BATCHES_IN_FLIGHT_MAX)
+        self._moves = _Lane(1)
+        #: What was answered ``again``.
+        self._doubted = _Lane(1)
         self._tasks: set[asyncio.Task[None]] = set()
         #: The highest epoch that has answered; an actor's first is 1. Lower ones are not believed:
         #: they come from an actor that was replaced, or (0) has not found its session yet.
@@ -55,31 +85,30 @@ class Batcher:
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is under way."""
-        return not self._waiting and not self._in_flight
+        return self._facts.is_idle and self._moves.is_idle and self._doubted.is_idle
 
     def submit(self, item: BatchItem, done: Callable[[BatchReply], None]) -> None:
         """Take an item; ``done`` is called once with its reply, from the loop, never from here."""
-        if len(self._waiting) >= limits.BATCHER_ITEMS_MAX:
+        lane = self._moves if type(item) is MoveItem else self._facts
+        if len(lane.waiting) >= limits.BATCHER_ITEMS_MAX:
             asyncio.get_running_loop().call_soon(
                 done, FaultReply("overloaded", "too many answers of this session wait here", True)
             )
             return
-        self._waiting.append(_Entry(item, done))
-        self._send()
+        lane.waiting.append(_Entry(item, done))
+        self._send(lane)
 
-    def _send(self) -> None:
-        while self._waiting and self._in_flight < limits.BATCHES_IN_FLIGHT_MAX:
-            if self._in_flight and len(self._waiting) < limits.BATCH_PIPELINE_ITEMS_MIN:
-                return
-            self._in_flight += 1
-            task = asyncio.get_running_loop().create_task(self._fly())
+    def _send(self, lane: _Lane) -> None:
+        while lane.may_fly():
+            lane.in_flight += 1
+            task = asyncio.get_running_loop().create_task(self._fly(lane))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _fly(self) -> None:
+    async def _fly(self, lane: _Lane) -> None:
         # Taken here, a turn of the loop later, so that what arrived in one read goes together.
-        count = min(len(self._waiting), limits.BATCH_ITEMS_MAX)
-        entries = [self._waiting.popleft() for _ in range(count)]
+        count = min(len(lane.waiting), limits.BATCH_ITEMS_MAX)
+        entries = [lane.waiting.popleft() for _ in range(count)]
         try:
             replies = await self._ask([entry.item for entry in entries]) if entries else []
         except QuizError as error:
@@ -88,13 +117,22 @@ class Batcher:
             log.exception("action=batch_failed session=%s items=%d", self._session_id, count)
             replies = [_FAILED] * count
         finally:
-            self._in_flight -= 1
+            lane.in_flight -= 1
         for entry, reply in zip(entries, replies, strict=True):
+            if type(reply) is FaultReply and reply.again and self._takes_again(lane):
+                self._doubted.waiting.append(entry)
+                continue
             try:
                 entry.done(reply)
             except Exception:
                 log.exception("action=reply_failed session=%s", self._session_id)
-        self._send()
+        self._send(lane)
+        self._send(self._doubted)
+
+    def _takes_again(self, lane: _Lane) -> bool:
+        """Whether this replica asks again itself; told to the client, ``again`` is a ``retry``."""
+        doubted = self._doubted
+        return lane is not doubted and len(doubted.waiting) < limits.BATCHER_ITEMS_MAX
 
     async def _ask(self, items: list[BatchItem]) -> list[BatchReply]:
         """Send a batch until it is answered, or until it is time to tell the clients."""

@@ -198,17 +198,25 @@ async def test_a_log_of_an_earlier_epoch_is_fenced_and_writes_nothing(form, reco
 
 async def test_a_log_is_held_until_there_is_one_of_a_higher_epoch(form):
     earlier = await form.log()
-    await earlier.hold()
+    await earlier.hold(earlier.moment())
     later = await form.log()
-    await later.hold()
+    await later.hold(later.moment())
     for _ in range(2):
         with pytest.raises(Fenced):
-            await earlier.hold()
+            await earlier.hold(earlier.moment())
+
+
+async def test_an_append_tells_that_the_log_was_held_when_it_began(form):
+    log = await form.log()
+    moment = log.moment()
+    await log.append([MIA])
+    assert log.is_held_since(moment)
+    await log.hold(log.moment())
 
 
 async def test_no_opening_is_acknowledged_once_another_actor_has_begun(form):
     earlier = await form.log()
-    await earlier.hold()
+    await earlier.hold(earlier.moment())
     await form.begin_another()
     with pytest.raises(Fenced):
         await earlier.append([OPENED])

@@ -175,16 +175,13 @@ def _no_gate(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_held_refusal(patch: pytest.MonkeyPatch) -> None:
-    async def is_own(*_args: Any) -> bool:
-        return True
-
     def is_not_vouched(*_args: Any) -> None:
         raise Unavailable("only the epoch counts")
 
     # As if there were no mailbox at all: whoever has it need not ask before it refuses.
     _no_mailbox(patch)
     patch.setattr(EpochLease, "_require_vouched", is_not_vouched)
-    patch.setattr(SessionHost, "_is_own", is_own)
+    patch.setattr(BrokerLog, "is_held_since", lambda *_: True)
     patch.setattr(limits, "EPOCH_READ_INTERVAL_MS", 60_000)
 
 
@@ -212,7 +209,7 @@ ABLATIONS: dict[str, Ablation] = {
     "lease_wait": Ablation(
         _no_lease_wait,
         (_HELD, _SHOWN, _STORED, _SAME, _SO),
-        14,
+        24,
         "a successor takes every earlier actor for dead and waits for no lease nor mailbox",
     ),
     "mailbox": Ablation(
@@ -266,7 +263,7 @@ ABLATIONS: dict[str, Ablation] = {
     "held_refusals": Ablation(
         _no_held_refusal,
         (_SO, _SAME),
-        420,
+        971,
         "refusals take no lease, and nothing else tells an actor in time that it is replaced",
     ),
     "fence": Ablation(

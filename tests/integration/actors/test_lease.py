@@ -106,7 +106,7 @@ async def test_answers_and_openings_go_on_while_the_database_is_away(actor, sile
     async with asyncio.timeout(_WAIT_S_MAX):
         await actor.log.append(_ANSWERS)
         await actor.log.append([_OPENED])
-        await actor.log.hold()
+        await actor.log.hold(actor.log.moment())
 
 
 async def test_a_new_connection_to_the_broker_says_nothing_before_the_epoch_is_read(
@@ -116,7 +116,7 @@ async def test_a_new_connection_to_the_broker_says_nothing_before_the_epoch_is_r
     await outlast_lease()
     await actor.lose_connection()
     with pytest.raises(Unavailable):
-        await actor.log.hold()
+        await actor.log.hold(actor.log.moment())
     appending = asyncio.ensure_future(actor.log.append(_ANSWERS))
     done, _ = await asyncio.wait([appending], timeout=1.0)
     assert not done

@@ -175,6 +175,9 @@ async def test_a_batch_of_everything_gets_one_reply_for_each_item_in_its_order(o
     assert [type(reply) for reply in replies] == [
         HelloReply, ReceiptReply, JoinedReply, FaultReply, DoneReply, ReceiptReply, FaultReply
     ]  # fmt: skip
+    # Nobody has looked since the last one was refused, and the others do not wait for that.
+    assert replies[6].again
+    replies[6] = await open_stage.ask(HelloItem(9))
     # A hello is answered last: it knows of the answer and of the close beside it.
     assert replies[0].you.receipt.opening == 1
     assert replies[0].you.result.correct
@@ -234,7 +237,9 @@ async def test_a_hello_that_fails_leaves_the_others_alone(open_stage, monkeypatc
     await open_stage.host.submit([answer(1)])
     await open_stage.move(Step.CLOSE)
     monkeypatch.setattr(open_stage.host, "_results", None)
-    fault, joined = await open_stage.host.submit([HelloItem(1), join("Zoë")])
+    again, joined = await open_stage.host.submit([HelloItem(1), join("Zoë")])
+    fault = await open_stage.ask(HelloItem(1))
+    assert again.again
     assert (fault.code, fault.retryable) == ("internal", False)
     assert isinstance(joined, JoinedReply)
     assert "hello_failed" in caplog.text
@@ -353,9 +358,13 @@ async def test_what_needs_nothing_stored_is_answered_while_the_log_is_away(open_
     asked_s = asyncio.get_running_loop().time()
     replies = await open_stage.host.submit([answer(1), join("Mia"), answer(9), HelloItem(2)])
     assert replies[:2] == [receipt, JoinedReply(1, "Mia")]
-    assert replies[2].code == "not_found"
+    assert replies[2].again, "whether it is refused cannot be told"
     assert replies[3].you.nickname == "Ben"
     assert asyncio.get_running_loop().time() == asked_s
+    refused = await open_stage.ask(answer(9))
+    assert (refused.code, refused.retryable, refused.again) == ("retry", True, False)
+    open_stage.store.away = False
+    assert (await open_stage.ask(answer(9))).code == "not_found"
 
 
 async def test_a_command_that_cannot_be_stored_is_unknown_and_carried_out_once(open_stage):
@@ -405,9 +414,82 @@ async def test_a_host_that_was_replaced_refuses_nothing_out_of_its_old_memory(op
     assert not refused.retryable
     open_stage.recover()
     again, known = await old.submit([item, join("Mia")])
-    assert again.code == "retry"
+    assert again.again, "what is known needs no look at the epoch and waits for none"
     assert known == JoinedReply(1, "Mia")
+    [unknown] = await old.submit([item])
+    assert (unknown.code, unknown.retryable) == ("retry", True)
     assert [type(failure) for failure in open_stage.failures] == [Fenced]
+
+
+# --- who vouches for a refusal --------------------------------------------------------------------
+
+
+async def test_what_is_stored_does_not_wait_for_the_look_that_a_refusal_needs(open_stage):
+    receipt = await open_stage.ask(answer(1))
+    open_stage.store.readings.clear()
+    asked_s = asyncio.get_running_loop().time()
+    again, repeated, hello = await open_stage.host.submit([answer(9), answer(1), HelloItem(2)])
+    assert again.again
+    assert (repeated, hello.you.nickname) == (receipt, "Ben")
+    assert asyncio.get_running_loop().time() == asked_s
+
+
+async def test_the_append_of_its_own_batch_vouches_for_a_refusal(open_stage):
+    looks = open_stage.store.readings_count
+    receipt, refused = await open_stage.host.submit([answer(1), answer(9)])
+    assert isinstance(receipt, ReceiptReply)
+    assert refused.code == "not_found"
+    assert open_stage.store.readings_count == looks
+
+
+async def test_an_append_that_began_before_a_refusal_does_not_vouch_for_it(open_stage, until):
+    old, store = open_stage.host, open_stage.store
+    appends = len(store.appends)
+    store.commits.clear()
+    before = open_stage.begin(answer(1))
+    await until(lambda: len(store.appends) == appends + 1)
+    pending = open_stage.begin(answer(1), answer(9))
+    await asyncio.sleep(1)
+    store.commits.set()
+    await before
+    _, refused = await pending
+    assert refused.again
+    open_stage.recover()
+    assert (await open_stage.ask(join("Zoë"))).participant_id == 3
+    [unknown] = await old.submit([answer(3)])
+    assert unknown.code == "retry", "its successor has let this one in"
+
+
+async def test_one_look_vouches_for_all_that_were_refused_before_it_began(open_stage, until):
+    store = open_stage.store
+    store.readings.clear()
+    looks = store.readings_count
+    first = open_stage.begin(answer(9))
+    await until(lambda: store.readings_count == looks + 1)
+    others = [open_stage.begin(answer(9), answer(8)) for _ in range(50)]
+    await asyncio.sleep(1)
+    store.readings.set()
+    await first
+    for batch in others:
+        assert [reply.code for reply in await batch] == ["not_found"] * 2
+    assert store.readings_count == looks + 2
+
+
+async def test_while_answers_are_stored_their_appends_vouch_and_no_look_comes_between(
+    open_stage, until
+):
+    store = open_stage.store
+    looks, appends = store.readings_count, len(store.appends)
+    store.commits.clear()
+    first = open_stage.begin(answer(1))
+    await until(lambda: len(store.appends) == appends + 1)
+    refused, second = open_stage.begin(answer(9)), open_stage.begin(answer(2))
+    await asyncio.sleep(1)
+    store.commits.set()
+    assert [reply.code for reply in await refused] == ["not_found"]
+    await first
+    await second
+    assert (store.readings_count, len(store.appends)) == (looks, appends + 2)
 
 
 # --- moves and the gate ---------------------------------------------------------------------------
@@ -451,6 +533,8 @@ async def test_moves_go_one_behind_the_other_and_a_stale_one_is_refused(open_sta
     too_late = open_stage.command(Step.EXTEND, extra_ms=1_000)
     done, refused = await open_stage.host.submit([close, too_late])
     assert isinstance(done, DoneReply)
+    assert refused.again
+    refused = await open_stage.ask(too_late)
     assert refused.code == "stale_command"
     assert isinstance(await open_stage.ask(join("Zoë")), JoinedReply)
 
@@ -466,7 +550,9 @@ async def test_a_move_that_no_host_may_send_is_malformed(open_stage, step, comma
 
 async def test_a_move_that_fails_leaves_the_others_alone(open_stage, caplog):
     broken = MoveItem(Step.EXTEND, Phase.QUESTION_OPEN, 1, "a-command", "no number", 0)
-    internal, receipt = await open_stage.host.submit([broken, answer(1)])
+    again, receipt = await open_stage.host.submit([broken, answer(1)])
+    internal = await open_stage.ask(broken)
+    assert again.again
     assert internal.code == "internal"
     assert isinstance(receipt, ReceiptReply)
     assert "move_failed" in caplog.text

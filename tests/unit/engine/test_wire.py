@@ -255,6 +255,20 @@ def test_a_newer_actor_s_reply_fails_alone():
     assert answer.replies[2] == wire.FaultReply("late", "no", False)
 
 
+def test_a_refusal_to_be_asked_again_is_a_retry_to_a_replica_that_knows_no_such_thing():
+    class FaultReply(msgspec.Struct, array_like=True, tag=5):
+        code: str
+        detail: str
+        retryable: bool
+
+    again = wire.FaultReply("retry", "this may be refused", True, again=True)
+    before = msgspec.msgpack.decode(wire.encode_pack(again), type=FaultReply)
+    assert (before.code, before.retryable) == ("retry", True)
+    assert wire.decode_batch_answer(pack(4, [[5, "late", "no", False]])).replies == [
+        wire.FaultReply("late", "no", False, again=False)
+    ]
+
+
 @pytest.mark.parametrize("tag", [99, "a name"])
 def test_a_newer_actor_s_publication_still_says_how_far_the_view_is(tag):
     beat = wire.BeatPublication(Epoch(3), FrameVersion(8))

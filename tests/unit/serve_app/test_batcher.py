@@ -8,11 +8,14 @@ import ray
 from engine import limits
 from engine.errors import Conflict, Unavailable
 from engine.ids import SessionId
+from engine.phases import Phase, Step
 from engine.wire import (
     BatchAnswer,
+    DoneReply,
     FaultReply,
     HelloItem,
     JoinedReply,
+    MoveItem,
     decode_batch,
     encode_pack,
 )
@@ -265,6 +268,70 @@ async def test_an_error_of_the_actor_s_code_that_has_a_code_keeps_it(items, dire
     directory.calls[0].fail(ray.exceptions.RayTaskError("submit", "traceback", cause))
     await settle()
     assert items.told == {1: FaultReply("session_over", "the session is over", False)}
+
+
+# --- what waits for nothing else, and for which nothing else waits ----------------------------------
+
+AGAIN = FaultReply("retry", "this may be refused", True, again=True)
+
+
+async def test_what_is_answered_again_is_asked_again_by_itself_and_the_others_are_told(
+    items, directory, settle
+):
+    items.submit(1, 2, 3)
+    await settle()
+    directory.calls[0].reply(replies=[JoinedReply(1, ""), AGAIN, AGAIN])
+    await settle()
+    assert items.told == {1: JoinedReply(1, "")}
+    items.submit(4)
+    await settle()
+    assert [call.ids for call in directory.calls[1:]] == [[2, 3], [4]]
+    directory.calls[2].reply()
+    await settle()
+    assert set(items.told) == {1, 4}, "no later batch waits for it"
+    refusal = FaultReply("late", "closed", False)
+    directory.calls[1].reply(replies=[refusal, AGAIN])
+    await settle()
+    assert items.told[2] == refusal
+    assert (items.told[3].code, items.told[3].retryable) == ("retry", True), "once is enough"
+    assert len(directory.calls) == 3
+
+
+async def test_a_move_that_takes_long_holds_no_answer_up(items, directory, settle, batch):
+    told = []
+    move = MoveItem(Step.CLOSE, Phase.QUESTION_OPEN, 1, "a-command", 0, 0)
+    batch.submit(move, told.append)
+    items.submit(1)
+    await settle()
+    flights = [decode_batch(call.data) for call in directory.calls]
+    assert flights == [[move], [HelloItem(1)]]
+    directory.calls[1].reply()
+    await settle()
+    items.submit(2)
+    await settle()
+    directory.calls[2].reply()
+    await settle()
+    assert items.codes == {1: "fine", 2: "fine"}
+    assert not batch.is_idle
+    done = DoneReply("a-command", Phase.QUESTION_CLOSED, 1)
+    directory.calls[0].reply(replies=[done])
+    await settle()
+    assert told == [done]
+    assert batch.is_idle
+
+
+async def test_what_is_asked_again_is_bounded(items, directory, settle, monkeypatch):
+    monkeypatch.setattr(limits, "BATCHER_ITEMS_MAX", 2)
+    items.submit(0)
+    await settle()
+    directory.calls[0].reply(replies=[AGAIN])
+    await settle()
+    for numbers in ((1, 2), (3, 4)):
+        items.submit(*numbers)
+        await settle()
+        directory.calls[-1].reply(replies=[AGAIN] * 2)
+        await settle()
+    assert items.codes == {3: "retry", 4: "retry"}
 
 
 # --- the actor's trouble ----------------------------------------------------------------------------
