@@ -16,6 +16,7 @@ from ray.actor import ActorHandle
 from actors.cache import Cache
 from actors.calls import actor_call
 from actors.postgres import AWAY, Database
+from actors.quarantine import quarantined
 from actors.shards import Shards
 from actors.sql import queries
 from actors.supervisor import supervisor
@@ -41,6 +42,8 @@ class SessionInfo(NamedTuple):
     actor_name: str | None
     finished: bool
     ended: bool
+    #: Set aside because no actor could take it over; it is ended, too.
+    quarantined: bool
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -49,7 +52,7 @@ _decoder = msgspec.msgpack.Decoder(SessionInfo)
 
 #: Of SessionInfo in Redis; raised when it changes, so that two versions that run side by side do not
 #: overwrite each other's entries all the time.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def _pin_key(pin: Pin) -> str:
@@ -166,6 +169,7 @@ class Directory:
             row["actor_name"],
             row["finished_at"] is not None,
             row["ended_at"] is not None,
+            row["quarantined_at"] is not None,
         )
 
     async def handle(self, session_id: SessionId) -> ActorHandle[Any]:
@@ -173,6 +177,7 @@ class Directory:
 
         Raises:
             Conflict: the session is over and its actor gone (code ``session_over``).
+            ServerFault: no actor could take it over (code ``quarantined``).
             NotFound, Unavailable: as above.
         """
         known = self._handles.get(session_id)
@@ -193,6 +198,8 @@ class Directory:
 
     async def _find(self, session_id: SessionId) -> ActorHandle[Any]:
         info = await self.by_id(session_id)
+        if info.quarantined:
+            raise quarantined(session_id)
         if info.ended:
             raise Conflict("the session is over", "session_over")
         lost = info.actor_name

@@ -4,9 +4,39 @@
 
 -- name: take_over
 -- The live session of an actor's name, with its epoch raised: all earlier actors are fenced now.
-UPDATE sessions SET epoch = epoch + 1
+-- $2 is what the try adds to those that were begun and have not lasted.
+UPDATE sessions SET epoch = epoch + 1, take_overs = take_overs + $2
 WHERE actor_name = $1 AND ended_at IS NULL
-RETURNING session_id, epoch, settings, quiz_id, quiz_version, partition, actor_node, actor_pid;
+RETURNING session_id, epoch, settings, quiz_id, quiz_version, partition, actor_node, actor_pid,
+          take_overs;
+
+-- name: take_over_lasted
+UPDATE sessions SET take_overs = 0 WHERE session_id = $1 AND epoch = $2 RETURNING session_id;
+
+-- name: quarantine
+-- Set a session aside that cannot be taken over. It counts as ended: its PIN and its place are free.
+-- No row when there is a later actor.
+UPDATE sessions SET ended_at = now(), quarantined_at = now(), quarantine_reason = $3
+WHERE session_id = $1 AND epoch = $2 AND ended_at IS NULL
+RETURNING session_id;
+
+-- name: quarantined
+-- The sessions of a primary ($1) that are set aside, oldest first.
+SELECT s.session_id, s.pin, q.title, s.quarantined_at, s.quarantine_reason, s.take_overs
+FROM sessions AS s JOIN quizzes AS q USING (quiz_id)
+WHERE s.quarantined_at IS NOT NULL AND s.shard = $1
+ORDER BY s.quarantined_at, s.session_id;
+
+-- name: reopen_entry
+-- The catalogue's entry of another primary's session that is live again.
+UPDATE sessions SET ended_at = NULL WHERE session_id = $1 RETURNING session_id;
+
+-- name: retry_quarantined
+-- A session that was set aside is live again; the first who asks for it has it given an actor.
+UPDATE sessions SET ended_at = NULL, quarantined_at = NULL, quarantine_reason = NULL,
+    take_overs = 0, actor_name = NULL
+WHERE session_id = $1 AND quarantined_at IS NOT NULL
+RETURNING session_id;
 
 -- name: quiz_body
 -- One version of a quiz as sessions pin it, also when it is out of the library by now.
@@ -124,7 +154,7 @@ RETURNING session_id;
 
 -- name: session_by_pin
 SELECT s.session_id, s.pin, q.title, s.settings::jsonb ->> 'mode' AS mode, s.actor_name,
-       s.finished_at, s.ended_at
+       s.finished_at, s.ended_at, s.quarantined_at
 FROM sessions AS s JOIN quizzes AS q USING (quiz_id)
 WHERE s.pin = $1 AND s.ended_at IS NULL;
 
@@ -134,7 +164,7 @@ SELECT pin FROM sessions WHERE ended_at IS NULL;
 
 -- name: session_by_id
 SELECT s.session_id, s.pin, q.title, s.settings::jsonb ->> 'mode' AS mode, s.actor_name,
-       s.finished_at, s.ended_at
+       s.finished_at, s.ended_at, s.quarantined_at
 FROM sessions AS s JOIN quizzes AS q USING (quiz_id)
 WHERE s.session_id = $1;
 

@@ -22,10 +22,12 @@ from actors.pinned_quizzes import PinnedQuizzes
 from actors.ports import CheckpointLog
 from actors.postgres import LoneConnection
 from actors.publisher import RedisPublisher
+from actors.quarantine import quarantined
 from actors.rabbitmq import BrokerLog, SessionPublisher
 from actors.session_host import SessionHost
 from actors.session_store import (
     Place,
+    Raised,
     Takeover,
     claim,
     digest_of_tables,
@@ -37,7 +39,7 @@ from actors.shards import Shards, tell_ends
 from actors.sql import queries
 from actors.tasks import cancel
 from engine import limits
-from engine.errors import Fenced, Unavailable
+from engine.errors import Fenced, ServerFault, Unavailable
 from engine.recovery import state_digest
 from engine.roster import Person, RosterFilter
 from engine.wire import BatchAnswer, FaultReply, decode_batch, encode_pack
@@ -67,6 +69,13 @@ class SessionActor:
         #: The look that a replica's call has started, shared by all that come meanwhile.
         self._asked: asyncio.Task[bool] | None = None
         self._leaving = False
+        #: The session whose take-over is under way, or has failed.
+        self._raised: Raised | None = None
+        #: Whether the next take-over is one more that did not last. One that only waits for a part
+        #: that is away is not.
+        self._counts = True
+        #: Told to whoever asks, once the session is set aside.
+        self._quarantined: ServerFault | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         install_logs()
         collect_seldom()
@@ -81,8 +90,8 @@ class SessionActor:
     async def ping(self) -> dict[str, int | str]:
         """Alive; with the statistics of the session, if there is one.
 
-        ``leaving`` is 1 when the session is over and its PIN free: then the supervisor ends the
-        actor for good, which an actor that Ray restarts cannot do by itself.
+        ``leaving`` is 1 when the session is over, or was set aside, and its PIN is free: then the
+        supervisor ends the actor for good, which an actor that Ray restarts cannot do by itself.
         """
         node, pid = _here()
         statistics: dict[str, int | str] = {
@@ -158,18 +167,27 @@ class SessionActor:
         return host
 
     async def _ready(self) -> SessionHost | None:
-        """The session; a blank actor looks first, in case nobody could tell it."""
+        """The session; a blank actor looks first, in case nobody could tell it.
+
+        Raises:
+            ServerFault: the session was set aside (code ``quarantined``).
+        """
         if self._host is None:
             if self._asked is None or self._asked.done():
                 self._asked = self._spawn(self._look())
             # A look that takes longer goes on: begun anew by each caller it might never end.
             await asyncio.wait([self._asked], timeout=limits.CONFIRM_WAIT_MS / 1000)
+        if self._quarantined is not None:
+            raise self._quarantined
         return self._host
 
     async def _look(self) -> bool:
         async with self._looking:
             if self._host is not None:
                 return True
+            if self._quarantined is not None:
+                return False
+            pause_ms = limits.TAKE_OVER_PAUSE_MS_MIN
             while True:
                 try:
                     found = await self._find()
@@ -180,6 +198,12 @@ class SessionActor:
                 except Fenced as error:
                     self._fail(error)
                     return False
+                except Exception as error:
+                    log.exception("action=take_over_failed actor=%s", self._name)
+                    if await self._is_set_aside(error):
+                        return False
+                    await asyncio.sleep(pause_ms / 1000)
+                    pause_ms = min(2 * pause_ms, limits.TAKE_OVER_PAUSE_MS_MAX)
             if found is None:
                 return False
             session_id = found.state.session_id
@@ -200,7 +224,61 @@ class SessionActor:
             log.info(
                 "action=take_over session=%s epoch=%d actor=%s", session_id, found.epoch, self._name
             )
+            self._spawn(self._note_that_it_lasts())
             return True
+
+    def _note_raised(self, raised: Raised) -> None:
+        self._raised = raised
+        self._counts = False
+        if raised.take_overs > limits.TAKE_OVERS_MAX:
+            raise RuntimeError(
+                f"{raised.take_overs - 1} take-overs one after the other ended with their process"
+            )
+
+    async def _is_set_aside(self, error: Exception) -> bool:
+        """Quarantine a session that has failed too often; return whether it was.
+
+        The actor's process is free then: the supervisor ends it.
+        """
+        raised = self._raised
+        if raised is None:
+            return False  # not even the epoch could be raised: no fault of this session
+        self._counts = True
+        if raised.take_overs < limits.TAKE_OVERS_MAX:
+            return False
+        database = self._shards.of(raised.session_id)
+        reason = f"{type(error).__name__}: {error}"[: limits.QUARANTINE_REASON_CHARS_MAX]
+        reason = reason.replace("\0", " ")
+        try:
+            rows = await database.fetch(
+                queries["quarantine"], raised.session_id, raised.epoch, reason
+            )
+            if not rows:
+                self._fail(Fenced(f"epoch {raised.epoch} is over"))
+                return True
+            self._quarantined = quarantined(raised.session_id)
+            log.error("action=quarantined session=%s reason=%s", raised.session_id, reason)
+            if database is not self._shards.catalogue:
+                await tell_ends(self._shards.catalogue, database, [raised.session_id])
+        except Unavailable as away:
+            log.warning("action=quarantine_waits actor=%s reason=%s", self._name, away)
+        self._leaving = self._quarantined is not None
+        return self._leaving
+
+    async def _note_that_it_lasts(self) -> None:
+        assert self._connection is not None
+        assert self._host is not None
+        await asyncio.sleep(limits.TAKE_OVER_LASTS_MS / 1000)
+        host = self._host
+        while True:
+            try:
+                await self._connection.fetch(
+                    queries["take_over_lasted"], host.state.session_id, host.epoch
+                )
+            except Unavailable:
+                await asyncio.sleep(limits.TAKE_OVER_LASTS_MS / 1000)
+            else:
+                return
 
     async def _find(self) -> Takeover | None:
         """Take over the session of this actor's name, on whichever primary it is.
@@ -234,8 +312,12 @@ class SessionActor:
 
     async def _take_over(self, connection: LoneConnection) -> Takeover | None:
         if not self._settings.rabbitmq_url:
-            return await take_over(connection, self._name, self._quizzes.read)
-        claimed = await claim(connection, self._name, self._quizzes.read)
+            return await take_over(
+                connection, self._name, self._quizzes.read, self._note_raised, counts=self._counts
+            )
+        claimed = await claim(
+            connection, self._name, self._quizzes.read, self._note_raised, counts=self._counts
+        )
         if claimed is None:
             return None
         publisher = SessionPublisher(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -47,8 +48,26 @@ class Claim(NamedTuple):
     earlier: Place | None
 
 
+class Raised(NamedTuple):
+    """A session whose epoch was raised; nothing else of it was read or decoded yet."""
+
+    session_id: SessionId
+    epoch: Epoch
+    #: Take-overs, this one too, that were begun since the last one that lasted.
+    take_overs: int
+
+
+def _ignore(_: Raised) -> None:
+    """Nobody wants to know."""
+
+
 async def claim(
-    connection: LoneConnection, actor_name: str, read_quiz: ReadQuiz = read_from_primary
+    connection: LoneConnection,
+    actor_name: str,
+    read_quiz: ReadQuiz = read_from_primary,
+    on_raised: Callable[[Raised], None] = _ignore,
+    *,
+    counts: bool = True,
 ) -> Claim | None:
     """Raise the epoch of the session that is assigned to this actor: all earlier ones are fenced.
 
@@ -56,6 +75,8 @@ async def claim(
         connection: to the session's primary.
         actor_name: of this actor.
         read_quiz: where the quiz comes from.
+        on_raised: told as soon as the epoch is raised; whatever fails afterwards belongs to that session.
+        counts: whether this take-over is one more of those that did not last so far.
 
     Returns:
         None when no live session is assigned to the name (a blank actor of the warm pool).
@@ -63,13 +84,15 @@ async def claim(
     Raises:
         Unavailable: the database is away; call again.
     """
-    rows = await connection.fetch(queries["take_over"], actor_name)
+    rows = await connection.fetch(queries["take_over"], actor_name, int(counts))
     if not rows:
         return None
     row = rows[0]
+    raised = Raised(SessionId(str(row["session_id"])), Epoch(row["epoch"]), row["take_overs"])
+    on_raised(raised)
     return Claim(
-        SessionId(str(row["session_id"])),
-        Epoch(row["epoch"]),
+        raised.session_id,
+        raised.epoch,
         row["partition"],
         await read_quiz(connection, QuizId(str(row["quiz_id"])), row["quiz_version"]),
         _settings_decoder.decode(row["settings"]),
@@ -113,7 +136,12 @@ async def digest_of_tables(connection: LoneConnection, state: SessionState, epoc
 
 
 async def take_over(
-    connection: LoneConnection, actor_name: str, read_quiz: ReadQuiz = read_from_primary
+    connection: LoneConnection,
+    actor_name: str,
+    read_quiz: ReadQuiz = read_from_primary,
+    on_raised: Callable[[Raised], None] = _ignore,
+    *,
+    counts: bool = True,
 ) -> Takeover | None:
     """Own the session that is assigned to this actor: raise its epoch, then fold what is stored.
 
@@ -125,6 +153,8 @@ async def take_over(
         connection: to the session's primary.
         actor_name: of this actor.
         read_quiz: where the quiz comes from.
+        on_raised: as for :func:`claim`.
+        counts: as for :func:`claim`.
 
     Returns:
         None when no live session is assigned to the name (a blank actor of the warm pool).
@@ -133,7 +163,7 @@ async def take_over(
         Fenced: another actor has taken it over meanwhile.
         Unavailable: the database is away; call again.
     """
-    claimed = await claim(connection, actor_name, read_quiz)
+    claimed = await claim(connection, actor_name, read_quiz, on_raised, counts=counts)
     return None if claimed is None else await fold(connection, claimed)
 
 

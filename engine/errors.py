@@ -128,6 +128,7 @@ CODES: Final[dict[str, str]] = {
     "session_full": "the session has as many participants as it may have",
     "session_over": "the session is finished or cancelled",
     "locked": "the host has locked the session: nobody new may join",
+    "quarantined": "the session could not be continued and was set aside; its operator can retry it",
     "removed": "the host removed this participant",
     "too_many": "a limit on size, count or rate was reached; the detail names it",
     "too_large": "the body or message has more bytes than allowed",

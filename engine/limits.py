@@ -371,6 +371,16 @@ ROSTER_ROWS_MAX: Final = 60
 
 #: A finished session's actor stays so long for those who still look, then leaves; a default.
 LINGER_MS: Final = 600_000
+#: Take-overs of a session that may be begun one after the other without one that lasts, before it is
+#: quarantined; and how long a session must run until its take-over counts as one that lasts. Kills
+#: from outside rarely come eight times in a row within seconds; a fault that is stored does.
+TAKE_OVERS_MAX: Final = 8
+TAKE_OVER_LASTS_MS: Final = 5_000
+#: Pauses between two of them, the first and the longest; all together about 20 s.
+TAKE_OVER_PAUSE_MS_MIN: Final = 500
+TAKE_OVER_PAUSE_MS_MAX: Final = 4_000
+#: Characters that are kept of why a session was quarantined.
+QUARANTINE_REASON_CHARS_MAX: Final = 500
 #: A lobby or a game that nobody touched for so long is cancelled.
 IDLE_MS_MAX: Final = 6 * 3_600_000
 

@@ -29,6 +29,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "session_full": 409,
     "session_over": 410,
     "locked": 423,
+    "quarantined": 503,
     "removed": 403,
     "too_many": 429,
     "too_large": 413,
@@ -68,6 +69,11 @@ CLOSE_CODES: Final[dict[str, CloseCode]] = {
     "replaced": CloseCode(4007, False, "the same participant connected again elsewhere"),
     "hello_late": CloseCode(
         4008, True, "no hello came in time, or others that have not said it wait for the place"
+    ),
+    "quarantined": CloseCode(
+        4010,
+        False,
+        "the session could not be continued and was set aside; its operator can retry it",
     ),
     "failed": CloseCode(
         4012, False, "a fault of the server; trying again at once would meet it again"

@@ -230,6 +230,8 @@ class Room:
         except QuizError as error:
             if error.code in ("session_over", "not_found"):
                 self._close_all("session_over")
+            elif error.code == "quarantined":
+                self._close_all("quarantined")
             else:
                 log.warning("action=resync_failed session=%s code=%s", self.session_id, error.code)
         except Exception:

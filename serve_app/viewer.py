@@ -71,6 +71,7 @@ _CLOSE_NAMES: Final = {
     "not_found": "unauthorized",
     "session_over": "session_over",
     "removed": "removed",
+    "quarantined": "quarantined",
     "internal": "failed",
 }
 

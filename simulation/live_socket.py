@@ -27,7 +27,7 @@ _HANDSHAKE_S_MAX = 10.0
 #: First and longest pause before another try, seconds; the whole of it is jitter.
 _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.25, 4.0
 #: Close codes after which coming back is useless; docs/PROTOCOL.md lists them.
-_FINAL_CODES: Final = frozenset({4000, 4001, 4002, 4003, 4005, 4007, 4012})
+_FINAL_CODES: Final = frozenset({4000, 4001, 4002, 4003, 4005, 4007, 4010, 4012})
 #: What a proxy or a server that is away looks like.
 _AWAY = (OSError, TimeoutError, picows.WSError)
 

@@ -7,7 +7,18 @@ import sys
 import typer
 
 from actors.logs import install_logs
-from serve_app.cli import dead_letters, demo, doctor, import_quiz, keys, links, migrate, results, up
+from serve_app.cli import (
+    dead_letters,
+    demo,
+    doctor,
+    import_quiz,
+    keys,
+    links,
+    migrate,
+    quarantine,
+    results,
+    up,
+)
 from serve_app.cli.console import complain
 from serve_app.cli.secret_files import read_secrets
 from serve_app.embedded.errors import StartError
@@ -29,6 +40,7 @@ app.command(name="operator-link")(links.operator_link)
 app.add_typer(keys.app, name="keys")
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(quarantine.app, name="quarantine")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +17,10 @@ from typing import Annotated
 
 import typer
 
+from actors.postgres import LoneConnection
+from actors.quarantine import QuarantinedSession, list_quarantined
 from actors.read_replicas import catch_up_ms
+from actors.shards import Shards
 from engine.errors import Unavailable
 from serve_app.cli.console import DEFAULT_DATA, DataOption, out
 from serve_app.embedded.data_folder import DataFolder
@@ -63,6 +66,7 @@ def doctor(
             ("data folder", lambda: _data_folder(folder)),
         ]
     else:
+        checks.append(("sessions", partial(_sessions, settings.primaries)))
         checks += [
             (f"read replica {number}", partial(_replica, settings.database_url, url))
             for number, url in enumerate(settings.replicas, 1)
@@ -151,6 +155,27 @@ def _replica(primary_url: str, url: str) -> str:
     except Unavailable as error:
         raise StartError(f"{error}; the primary answers in its place") from None
     return f"shows what is committed after {took_ms:.0f} ms"
+
+
+def _sessions(primaries: Sequence[str]) -> str:
+    async def look() -> list[QuarantinedSession]:
+        connections = [LoneConnection(url) for url in primaries]
+        try:
+            return await list_quarantined(Shards(connections))
+        finally:
+            for connection in connections:
+                await connection.close()
+
+    try:
+        found = asyncio.run(look())
+    except Unavailable as error:
+        raise StartError(error.detail) from None
+    if found:
+        raise StartError(
+            "; ".join(f"{each.session_id} is quarantined ({each.reason})" for each in found)
+            + "; see `rayquiz quarantine --help`"
+        )
+    return "none is quarantined"
 
 
 def _data_folder(folder: DataFolder) -> str:

@@ -21,6 +21,7 @@ from actors.lease import EpochLease
 from actors.log_message import BatchMessage, LogMessage, batch_of
 from actors.ports import Record
 from actors.rabbitmq import BrokerLog
+from actors.readings import Readings
 from actors.session_host import SessionHost
 from actors.session_store import Claim, Place, note_place
 from engine import limits
@@ -190,7 +191,11 @@ def _no_fence(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_look_before_refusals(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(DirectLog, "hold", _at_once)
+    patch.setattr(DirectLog, "is_held_since", lambda *_: True)
+
+
+def _any_look_vouches(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Readings, "have_passed", lambda self, _moment: self._passed > 0)
 
 
 ABLATIONS: dict[str, Ablation] = {
@@ -215,7 +220,7 @@ ABLATIONS: dict[str, Ablation] = {
     "mailbox": Ablation(
         _no_mailbox,
         (_HELD, _SHOWN, _STORED, _SAME, _SO),
-        95,
+        728,
         "the broker gives the session's mailbox to whoever asks for it",
     ),
     "place_after_wait": Ablation(
@@ -227,7 +232,7 @@ ABLATIONS: dict[str, Ablation] = {
     "set_aside": Ablation(
         _stored_all_the_same,
         (_SHOWN, _AGREED, _HELD, _STORED, _ONCE, _SAME),
-        95,
+        173,
         "a writer stores what comes behind a barrier, and the mailbox keeps nobody from sending it",
     ),
     "barrier": Ablation(
@@ -263,7 +268,7 @@ ABLATIONS: dict[str, Ablation] = {
     "held_refusals": Ablation(
         _no_held_refusal,
         (_SO, _SAME),
-        971,
+        716,
         "refusals take no lease, and nothing else tells an actor in time that it is replaced",
     ),
     "fence": Ablation(
@@ -292,6 +297,13 @@ ABLATIONS: dict[str, Ablation] = {
         (_SO, _SAME),
         202,
         "an actor refuses without a look whether it was replaced",
+        "embedded",
+    ),
+    "direct_young_look": Ablation(
+        _any_look_vouches,
+        (_SO, _SAME),
+        202,
+        "a look at the epoch vouches for refusals that were decided after it began",
         "embedded",
     ),
 }

@@ -203,6 +203,7 @@ class Cluster:
             "barrier_number": 0,
             "finished": False,
             "ended": False,
+            "take_overs": 0,
         }
         self.database = Database(Process(loop, "database"), self.network, self._notice, session)
         self.incarnations: list[Incarnation] = []

@@ -110,12 +110,26 @@ class Database:
 
     # --- who may act ----------------------------------------------------------------------------
 
-    def _take_over(self, actor_name: str) -> list[Row]:
+    def _take_over(self, actor_name: str, counts: int) -> list[Row]:
         session = self.session
         if session["actor_name"] != actor_name or session["ended"]:
             return []
         session["epoch"] += 1
+        session["take_overs"] += counts
         return [dict(session)]
+
+    def _take_over_lasted(self, _session_id: str, epoch: int) -> list[Row]:
+        if self.session["epoch"] != epoch:
+            return []
+        self.session["take_overs"] = 0
+        return [self.session]
+
+    def _quarantine(self, _session_id: str, epoch: int, _reason: str) -> list[Row]:
+        # No fault that is played here is the session's own, so its end is missed at the seed's end.
+        if self.session["epoch"] != epoch:
+            return []
+        self.session["ended"] = True
+        return [self.session]
 
     def _note_place(self, _session_id: str, epoch: int, node: str, pid: int) -> list[Row]:
         if self.session["epoch"] != epoch:

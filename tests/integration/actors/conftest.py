@@ -43,6 +43,7 @@ def end_actor(monkeypatch):
         await asyncio.gather(*actor._tasks, return_exceptions=True)
         if actor._host is not None:
             await actor._host.close()
+        await actor._quizzes.close()
         for database in actor._shards.databases:
             await database.close()
 

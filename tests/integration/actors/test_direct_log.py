@@ -91,7 +91,7 @@ async def test_a_statement_that_waited_for_a_take_over_writes_nothing(
     async with pool.acquire() as later:
         transaction = later.transaction()
         await transaction.start()
-        await later.fetch(queries["take_over"], session.actor_name)
+        await later.fetch(queries["take_over"], session.actor_name, 1)
         append = asyncio.create_task(log.append(answers(1, 3)))
         await until(lambda: waits_for_a_lock(pool, "WITH fence"))
         await transaction.commit()
@@ -115,7 +115,7 @@ async def test_of_two_that_race_the_later_one_finds_all_that_the_earlier_one_was
     writer = asyncio.create_task(write())
     await until(lambda: asyncio.sleep(0, len(told) >= 20))
     connection = LoneConnection(database_url)
-    [row] = await connection.fetch(queries["take_over"], session.actor_name)
+    [row] = await connection.fetch(queries["take_over"], session.actor_name, 1)
     seen = await stored(pool, session)
     with pytest.raises(Fenced):
         await writer

@@ -160,10 +160,10 @@ async def test_a_take_over_that_takes_long_is_not_begun_anew_by_everybody_who_as
     may_fold, begun = asyncio.Event(), 0
     take_over = module.take_over
 
-    async def slow(*args):
+    async def slow(*args, **more):
         nonlocal begun
         begun += 1
-        found = await take_over(*args)
+        found = await take_over(*args, **more)
         await may_fold.wait()
         return found
 

@@ -16,6 +16,7 @@ from actors.directory import Directory
 from actors.library import QuizLibrary
 from actors.log_message import LOG_VERSION, BatchMessage
 from actors.postgres import create_pool
+from actors.quarantine import list_quarantined, retry_quarantined
 from actors.rabbitmq import Publisher
 from actors.results import ResultsReader
 from actors.session_actor import SessionActor
@@ -421,3 +422,27 @@ async def test_a_writer_stores_the_partitions_of_its_own_primary(
                 await asyncio.sleep(0.05)
     for part in (*publishers, *writers):
         await part.close()
+
+
+async def test_a_session_beside_the_catalogue_is_set_aside_and_retried_with_its_entry(
+    site, monkeypatch
+):
+    monkeypatch.setattr(limits, "TAKE_OVERS_MAX", 2)
+    monkeypatch.setattr(limits, "TAKE_OVER_PAUSE_MS_MIN", 1)
+    quiz_id = (await QuizLibrary(site.shards.catalogue).create(make_quiz())).quiz_id
+    sessions = [await site.open(quiz_id) for _ in range(2)]
+    [session_id] = [each for each in sessions if shard_of(each)]
+    other = site.shards.of(session_id)
+    query = "INSERT INTO session_events (session_id, seq, epoch, event) VALUES ($1, 9, 1, '{}')"
+    await other.execute(query, session_id)
+    assert await site.actor(session_id).open() is False
+    assert (await site.entry(session_id))["ended_at"] is not None, "its PIN is free"
+    [found] = await list_quarantined(site.shards)
+    assert found.session_id == session_id
+
+    await other.execute("DELETE FROM session_events WHERE session_id = $1", session_id)
+    await retry_quarantined(site.shards, session_id)
+    assert (await site.entry(session_id))["ended_at"] is None
+    await site.remote(session_id, None)
+    reply = await ask(site.actor(session_id), JoinItem("key-of-mia", "Mia"))
+    assert reply == JoinedReply(1, "Mia")

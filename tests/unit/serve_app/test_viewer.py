@@ -281,6 +281,7 @@ async def test_a_hello_in_time_may_wait_for_its_session_for_long(
         (Unavailable("the database is away"), "restart"),
         (LookupError("a fault of the hub"), "failed"),
         (ServerFault("the session's actor failed"), "failed"),
+        (ServerFault("the session was set aside", "quarantined"), "quarantined"),
     ],
 )
 async def test_a_room_that_cannot_be_entered(connect, gateway, settle, error, name, caplog):

@@ -60,7 +60,7 @@ class FakeReplica:
     async def by_pin(self, typed):
         if read_pin(typed) not in self.live:
             raise NotFound(f"pin: no live session has {typed}")
-        return SessionInfo(SESSION, PIN, "A quiz", self.mode.value, None, False, False)
+        return SessionInfo(SESSION, PIN, "A quiz", self.mode.value, None, False, False, False)
 
     async def ask(self, session_id, item):
         assert session_id == SESSION

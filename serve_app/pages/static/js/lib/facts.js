@@ -44,6 +44,12 @@ export const CLOSE_CODES = {
     again: "Play here",
   },
   4008: { name: "hello_late", reconnect: true, text: "" },
+  4010: {
+    name: "quarantined",
+    reconnect: false,
+    text: "This quiz has been stopped by a fault. Whoever runs the server can start it again.",
+    again: "Try again",
+  },
   4012: {
     name: "failed",
     reconnect: false,
@@ -68,6 +74,7 @@ export const ERROR_TEXTS = {
   session_full: "This quiz is full.",
   session_over: "This quiz is over.",
   locked: "The host has locked this game. Nobody new can join now.",
+  quarantined: "This quiz has been stopped by a fault. Whoever runs the server can start it again.",
   removed: "The host removed you from this quiz.",
   too_many: "That was too much at once. Wait a moment.",
   too_large: "That is larger than the server takes.",
