@@ -131,16 +131,26 @@ WITH fence AS MATERIALIZED (
 SELECT EXISTS (SELECT FROM fence) AS fence;
 
 -- name: stored_events
-SELECT seq, event FROM session_events WHERE session_id = $1 ORDER BY seq;
+-- A page of at most $2 rows behind a key, as the next one.
+SELECT seq, event FROM session_events
+WHERE session_id = $1 AND seq > $3 ORDER BY seq LIMIT $2;
 
 -- name: stored_joins
-SELECT participant_id, join_key, nickname, seq, at_ms, device
-FROM participants WHERE session_id = $1;
+SELECT participant_id, join_key, nickname, seq, at_ms, device FROM participants
+WHERE session_id = $1 AND participant_id > $3 ORDER BY participant_id LIMIT $2;
+
+-- name: answers_by_opening
+SELECT opening_no, count(*)::int AS answers, max(participant_id) AS last_participant
+FROM answers WHERE session_id = $1
+GROUP BY opening_no ORDER BY opening_no;
 
 -- name: stored_answers
+-- A page that was counted before (actors/answer_pages.py).
 SELECT opening_no, participant_id, question_index, choice_mask, text, elapsed_ms, correct, points,
        seq, at_ms
-FROM answers WHERE session_id = $1;
+FROM answers
+WHERE session_id = $1 AND opening_no BETWEEN $2 AND $3 AND participant_id BETWEEN $4 AND $5
+ORDER BY opening_no, participant_id;
 
 -- ===== sessions =====
 

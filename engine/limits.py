@@ -64,6 +64,9 @@ REMOVED_AT_ONCE_MAX: Final = 500
 FLOOD_WINDOW_MS: Final = 60_000
 FLOOD_GRACE_MS: Final = 8_000
 FLOOD_UNSEEN_MAX: Final = 50
+#: Answers of one session: 5,000 people and 200 questions, or 500 and 2,000. Nobody is let in who could
+#: give more; docs/adr/0026-answers-of-one-session.md has what was measured at this number.
+ANSWERS_MAX: Final = 1_000_000
 #: Characters in a nickname; fits a phone's line and a podium.
 NICKNAME_CHARS_MAX: Final = 24
 #: Characters in a join key or a command id (a UUID is 36).
@@ -106,6 +109,9 @@ APPEND_ROWS_MAX: Final = 2_000
 CONFIRM_WAIT_MS: Final = 5_000
 #: What a client told ``retry`` or ``overloaded`` should wait.
 RETRY_AFTER_MS: Final = 1_000
+
+#: Rows of a session that are read by one statement: some milliseconds, for the server and for the loop.
+READ_PAGE_ROWS: Final = 2_000
 
 # --- the broker between actors and tables ----------------------------------------------------------
 
@@ -401,6 +407,7 @@ assert REMOVED_AT_ONCE_MAX * (len(str(PARTICIPANT_ID_MAX)) + 1) + 512 < MESSAGE_
 )
 assert 2 * TOKENS_CHECK_INTERVAL_MS < KEY_SETTLE_S * 1_000, "one look may fail"
 assert 2 * TICKET_RENEW_S < TICKET_LIFE_S, "a page that was cut off holds a ticket that is good"
+assert PARTICIPANTS_MAX * 100 <= ANSWERS_MAX, "Kahoot's largest quiz takes as many people as any"
 assert 2 * PRESENCE_INTERVAL_MS < PRESENCE_TTL_MS, "one report may be lost"
 assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"
 assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX

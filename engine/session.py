@@ -100,6 +100,7 @@ class SessionState:
     """Everything that a session knows. Owned by one caller; :func:`evolve` updates it in place."""
 
     __slots__ = (
+        "answers_total",
         "banned_devices",
         "by_join_key",
         "commands_done",
@@ -136,6 +137,8 @@ class SessionState:
         self.flood_lock_off = False
         self.next_participant_id = ParticipantId(1)
         self.openings: dict[OpeningNo, Opening] = {}
+        #: Answers of all openings, those of the removed among them.
+        self.answers_total = 0
         #: The opening that is previewed, open or closed last; 0 in the lobby and in self-paced play.
         self.current_no = OpeningNo(0)
         self.scoreboard = Scoreboard()
@@ -260,8 +263,9 @@ def decide_answer(
         streak_bonus=state.settings.streak_bonus,
     )
     event = AnswerAccepted(
-        who,
-        opening_no,
+        # The session's own numbers, not those that came with the command: a million answers share them.
+        participant.participant_id,
+        opening.opening_no,
         opening.question_index,
         command.choice_mask,
         command.text,
@@ -387,6 +391,13 @@ def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pendi
         raise TooMany(
             f"participants: at most {limits.PARTICIPANTS_MAX} are allowed", "session_full"
         )
+    people = len(state.scoreboard) + len(pending.joins) + 1
+    if state.answers_total + _answers_to_come(state, people) > limits.ANSWERS_MAX:
+        raise TooMany(
+            f"participants: {people} of them could give more than the {limits.ANSWERS_MAX} answers "
+            f"that a session may have; the quiz has {len(state.quiz.questions)} questions",
+            "session_full",
+        )
     participant_id = max(state.next_participant_id, pending.next_participant_id)
     if participant_id > limits.PARTICIPANT_ID_MAX:
         raise TooMany(
@@ -409,6 +420,15 @@ def _check_door(state: SessionState, command: Join) -> None:
         raise Conflict("the session is locked: nobody new may join", "locked")
     if state.phase is not Phase.LOBBY and not state.settings.late_join:
         raise Conflict(f"the session is in phase {state.phase} and takes nobody after the lobby")
+
+
+def _answers_to_come(state: SessionState, people: int) -> int:
+    """The most answers that so many people can give from now on."""
+    questions = len(state.quiz.questions)
+    opening = state.current
+    if opening is not None:
+        questions -= opening.question_index + opening.closed
+    return people * questions
 
 
 def _decide_move(state: SessionState, command: Move, now_ms: int) -> Decision:
@@ -636,6 +656,7 @@ def _evolve_answer(state: SessionState, event: AnswerAccepted) -> None:
     if event.participant_id in opening.answers:
         return
     opening.answers[event.participant_id] = event
+    state.answers_total += 1
     if state.settings.mode is Mode.SELF_PACED:
         participant = state.participants[event.participant_id]
         participant.gained = event.points

@@ -13,7 +13,6 @@ from actors.ports import Record
 from actors.postgres import LoneConnection, create_pool
 from actors.rabbitmq import BrokerLog, SessionPublisher
 from actors.session_store import Place, claim, take_over
-from actors.sql import queries
 from engine import limits
 from engine.errors import Fenced
 from engine.events import AnswerAccepted, Closed, Joined, Opened, Removed, decode_phase_event
@@ -64,7 +63,7 @@ class _Postgres:
         who = self._session.session_id
         joins = await self._pool.fetch("SELECT * FROM participants WHERE session_id = $1", who)
         answers = await self._pool.fetch("SELECT * FROM answers WHERE session_id = $1", who)
-        events = await self._pool.fetch(queries["stored_events"], who)
+        events = await self._pool.fetch("SELECT * FROM session_events WHERE session_id = $1", who)
         fields = AnswerAccepted.__struct_fields__
         return sorted(
             [Record(r["seq"], Joined(*(r[f] for f in Joined.__struct_fields__))) for r in joins]

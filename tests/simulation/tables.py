@@ -54,6 +54,12 @@ class Table:
             self._taken.update(keys)
             self.rows.append(row)
 
+    def page(self, count: int, after: int) -> list[Row]:
+        """At most so many rows behind a value of the first key, in its order."""
+        [column] = self.keys[0]
+        rows = [row for row in self.rows if row[column] > after]
+        return sorted(rows, key=lambda row: row[column])[:count]
+
 
 class Database:
     """The server; one session's row and what is stored of it.
@@ -151,14 +157,31 @@ class Database:
     def _stored_barrier(self, _session_id: str) -> list[Row]:
         return [dict(self.session)]
 
-    def _stored_joins(self, _session_id: str) -> list[Row]:
-        return list(self.participants.rows)
+    def _stored_joins(self, _session_id: str, count: int, after: int) -> list[Row]:
+        return self.participants.page(count, after)
 
-    def _stored_answers(self, _session_id: str) -> list[Row]:
-        return list(self.answers.rows)
+    def _stored_events(self, _session_id: str, count: int, after: int) -> list[Row]:
+        return self.events.page(count, after)
 
-    def _stored_events(self, _session_id: str) -> list[Row]:
-        return sorted(self.events.rows, key=lambda row: row["seq"])
+    def _answers_by_opening(self, _session_id: str) -> list[Row]:
+        by_opening: dict[int, list[int]] = {}
+        for row in self.answers.rows:
+            by_opening.setdefault(row["opening_no"], []).append(row["participant_id"])
+        return [
+            {"opening_no": opening_no, "answers": len(people), "last_participant": max(people)}
+            for opening_no, people in sorted(by_opening.items())
+        ]
+
+    def _stored_answers(
+        self, _session_id: str, first_opening: int, last_opening: int, first: int, last: int
+    ) -> list[Row]:
+        rows = [
+            row
+            for row in self.answers.rows
+            if first_opening <= row["opening_no"] <= last_opening
+            and first <= row["participant_id"] <= last
+        ]
+        return sorted(rows, key=lambda row: (row["opening_no"], row["participant_id"]))
 
     # --- what an actor stores itself: fence and insert are one statement ---------------------------
 

@@ -231,6 +231,43 @@ async def test_when_memory_and_tables_differ_at_the_end_the_tables_win(
     assert await again.scoreboard(0, 10) == [(1, "Mia", 1, 1)]
 
 
+async def test_the_end_is_noted_before_the_tables_are_compared(
+    pool, make_session, make_actor, monkeypatch
+):
+    """Comparing takes seconds for a large session, and its results can be read meanwhile."""
+    compares = asyncio.Event()
+
+    async def never(*_args):
+        compares.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(module, "digest_of_tables", never)
+    session = await make_session(pool, settings=PLAIN)
+    actor = make_actor(session.actor_name)
+    await play(actor, Step.START, Step.FINISH)
+    await asyncio.wait_for(compares.wait(), 30)
+    assert await pool.fetchval("SELECT finished_at IS NOT NULL FROM sessions")
+    assert (await actor.ping())["phase"] == "finished"
+
+
+async def test_a_removal_between_the_two_looks_is_no_difference(
+    pool, make_session, make_actor, monkeypatch
+):
+    compared = []
+    digest_of_tables = module.digest_of_tables
+
+    async def digest(connection, state, epoch):
+        compared.append(await digest_of_tables(connection, state, epoch))
+        return compared[-1] if len(compared) > 1 else "before the removal"
+
+    monkeypatch.setattr(module, "digest_of_tables", digest)
+    session = await make_session(pool, settings=PLAIN)
+    actor = make_actor(session.actor_name)
+    await play(actor, Step.START, Step.FINISH)
+    await until(lambda: asyncio.sleep(0, len(compared) == 2))
+    assert make_actor.left == []
+
+
 async def test_an_actor_that_was_replaced_at_the_end_notices_when_it_notes_it(
     pool, make_session, make_actor, monkeypatch
 ):

@@ -1,12 +1,15 @@
 """Taking a session over: everything that was stored comes back, under a higher epoch."""
 
+import asyncio
+
 import pytest
 
 from actors.direct_log import DirectLog
 from actors.ports import Record
 from actors.postgres import LoneConnection
-from actors.session_store import claim, fold, take_over
+from actors.session_store import claim, digest_of_tables, fold, take_over
 from actors.sql import queries
+from engine import limits
 from engine.errors import Fenced
 from engine.events import Locked
 from engine.model import Mode, QuestionKind, ScoringPolicy, SessionSettings
@@ -15,6 +18,7 @@ from engine.recovery import state_digest
 from engine.session import SessionState
 from engine.testing.driver import PLAIN, SELF_PACED, SessionDriver
 from engine.testing.factories import make_question, make_quiz
+from tests.large_session import fill, quiz_of, settings_of
 
 QUIZ = make_quiz(
     make_question(QuestionKind.SINGLE),
@@ -145,3 +149,67 @@ async def test_whoever_is_overtaken_while_it_reads_does_not_take_what_it_read_fo
     with pytest.raises(Fenced):
         await fold(connection, first)
     assert (await fold(connection, second)).epoch == second.epoch
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_a_large_session_is_read_in_pages_and_the_loop_runs_meanwhile(
+    pool, make_session, connection, monkeypatch, mode
+):
+    people, questions = 500, 120
+    quiz, settings = quiz_of(questions), settings_of(mode)
+    session = await make_session(pool, quiz, settings)
+    await fill(pool, session.session_id, people, questions, mode, finished=True)
+    pages = []
+    fetch = connection.fetch
+
+    async def counted(query, *args):
+        rows = await fetch(query, *args)
+        pages.append(len(rows))
+        return rows
+
+    turns = 0
+
+    async def turn():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(connection, "fetch", counted)
+    turning = asyncio.create_task(turn())
+    found = await take_over(connection, session.actor_name)
+    turning.cancel()
+    assert max(pages) <= limits.READ_PAGE_ROWS
+    assert turns >= len(pages) >= people * questions / limits.READ_PAGE_ROWS
+    state = found.state
+    assert (state.answers_total, len(state.participants)) == (people * questions, people)
+    assert (
+        found.next_seq == people * (questions + 1) + (2 * questions if mode is Mode.LIVE else 1) + 2
+    )
+    whole = await pool.fetch("SELECT participant_id, sum(points) FROM answers GROUP BY 1")
+    assert {who: person.points for who, person in state.participants.items()} == dict(whole)
+    assert await digest_of_tables(connection, state, found.epoch) == state_digest(state)
+    await pool.execute(
+        "UPDATE answers SET elapsed_ms = 1 + elapsed_ms WHERE opening_no = 60 AND participant_id = 7"
+    )
+    assert await digest_of_tables(connection, state, found.epoch) != state_digest(state)
+
+
+async def test_who_is_overtaken_while_it_reads_is_fenced_and_not_at_fault(
+    pool, make_session, connection, monkeypatch
+):
+    """Behind the joins that it has read, somebody joins and answers under the next epoch."""
+    session = await make_session(pool, quiz_of(2), SELF_PACED)
+    await fill(pool, session.session_id, 3, 2, Mode.SELF_PACED)
+    first = await claim(connection, session.actor_name)
+    fetch = connection.fetch
+
+    async def overtaken(query, *args):
+        if query == queries["answers_by_opening"]:
+            await pool.execute("UPDATE sessions SET epoch = epoch + 1")
+            await pool.execute("UPDATE answers SET participant_id = 4 WHERE participant_id = 3")
+        return await fetch(query, *args)
+
+    monkeypatch.setattr(connection, "fetch", overtaken)
+    with pytest.raises(Fenced):
+        await fold(connection, first)

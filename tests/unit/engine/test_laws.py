@@ -26,7 +26,7 @@ from engine.events import (
 from engine.ids import Epoch, FrameVersion
 from engine.model import PointsMode, QuestionKind, ScoringPolicy, SessionSettings
 from engine.phases import Phase, Step
-from engine.recovery import restore, snapshot, state_digest
+from engine.recovery import Digest, Fold, restore, run, snapshot, state_digest
 from engine.scoring import Given, points_in_all
 from engine.session import Lock, decide, lock_for_flood
 from engine.testing.auditor import audit
@@ -294,6 +294,20 @@ class Game(RuleBasedStateMachine):
         again = restore(SESSION_ID, state.quiz, state.settings, joins, others, answers)
         assert snapshot(again) == snapshot(state)
         assert state_digest(again) == state_digest(state)
+        # However the answers are cut into pages, and also when they are not kept.
+        joins.sort(key=lambda join: join.participant_id)
+        answers.sort(key=lambda answer: (answer.opening_no, answer.participant_id))
+        cut = mixed.randint(0, len(answers))
+        for digest in (None, Digest()):
+            fold = Fold(SESSION_ID, state.quiz, state.settings, others, digest)
+            for page in (fold.join(joins), fold.answer(answers[:cut]), fold.answer(answers[cut:])):
+                run(page)
+            folded = run(fold.end())
+            assert folded.answers_total == len(answers)
+            if digest is None:
+                assert snapshot(folded) == snapshot(state)
+            else:
+                assert digest.of(folded) == state_digest(state)
         # Rows of the scoreboard also tell the rank before; a late joiner's is not stored.
         seen, anew = (
             msgspec.structs.replace(build_view(s, EPOCH, FrameVersion(1)), scoreboard=())

@@ -2,10 +2,11 @@
 
 import pytest
 
+from engine import recovery
 from engine.events import AnswerAccepted, Joined
 from engine.phases import Phase, Step
-from engine.recovery import restore, snapshot, state_digest
-from engine.testing.driver import SESSION_ID, SessionDriver
+from engine.recovery import Digest, Fold, restore, run, snapshot, state_digest
+from engine.testing.driver import PLAIN, SELF_PACED, SESSION_ID, SessionDriver
 from engine.testing.factories import make_question, make_quiz
 
 
@@ -53,6 +54,68 @@ def test_an_answer_without_an_opening_is_our_own_mistake(played):
     stray = AnswerAccepted(1, 7, 0, 0b10, "", 0, True, 1_000, 0)
     with pytest.raises(AssertionError, match="without an opening"):
         restored(played, [stray])
+
+
+@pytest.fixture(params=["live", "self-paced"])
+def large(request):
+    """Forty people answer six questions; the fold of it, and its answers in order."""
+    quiz = make_quiz(*(make_question() for _ in range(6)))
+    settings = SELF_PACED if request.param == "self-paced" else PLAIN
+    driver = SessionDriver(quiz, settings)
+    for number in range(40):
+        driver.join(f"Person {number}")
+    driver.move(Step.START)
+    for opening_no in range(1, 7):
+        for who in range(1, 41):
+            driver.answer(who, who % 4, opening_no=opening_no)
+        if request.param == "live":
+            driver.moves(Step.CLOSE, Step.NEXT)
+            if not driver.state.phase.is_over:
+                driver.move(Step.NEXT)
+    return driver
+
+
+def fold_of(driver, digest=None):
+    events = [e for e in driver.events if not isinstance(e, AnswerAccepted | Joined)]
+    fold = Fold(SESSION_ID, driver.state.quiz, driver.state.settings, events, digest)
+    run(fold.join(e for e in driver.events if isinstance(e, Joined)))
+    return fold
+
+
+def test_no_step_of_a_fold_is_long(large, monkeypatch):
+    monkeypatch.setattr(recovery, "_STEP_RECORDS", 10)
+    fold = fold_of(large)
+    answers = sorted(
+        (e for e in large.events if isinstance(e, AnswerAccepted)),
+        key=lambda e: (e.opening_no, e.participant_id),
+    )
+    before = 0
+    for _ in fold.answer(answers):
+        assert fold._state.answers_total - before <= 10
+        before = fold._state.answers_total
+    assert before == 240
+    assert snapshot(run(fold.end())) == snapshot(large.state)
+
+
+def test_a_fold_for_a_digest_keeps_no_more_answers_than_one_opening(large, monkeypatch):
+    monkeypatch.setattr(recovery, "_STEP_RECORDS", 10)
+    digest = Digest()
+    fold = fold_of(large, digest)
+    answers = [e for e in large.events if isinstance(e, AnswerAccepted)]
+    for first in range(0, 240, 30):
+        for _ in fold.answer(answers[first : first + 30]):
+            kept = [len(opening.answers) for opening in fold._state.openings.values()]
+            assert sum(kept) <= 40
+    assert digest.of(run(fold.end())) == state_digest(large.state)
+
+
+@pytest.mark.parametrize("large", ["live"], indirect=True)
+def test_a_page_out_of_order_is_our_own_mistake(large):
+    fold = fold_of(large)
+    answers = [e for e in large.events if isinstance(e, AnswerAccepted)]
+    run(fold.answer(answers[40:80]))
+    with pytest.raises(AssertionError, match="without an opening"):
+        run(fold.answer(answers[:40]))
 
 
 def test_a_digest_tells_states_apart(played):

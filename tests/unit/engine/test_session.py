@@ -150,6 +150,36 @@ def test_joins_on_their_way_count_for_the_maximum():
         decide(driver.state, Join("another-key", "one more"), START_MS, pending)
 
 
+def test_nobody_is_let_in_who_could_give_more_answers_than_a_session_may_have(monkeypatch):
+    monkeypatch.setattr(limits, "ANSWERS_MAX", 6)
+    driver = SessionDriver(make_quiz(make_question(), make_question(), make_question()))
+    for name in ("Mia", "Ben"):
+        driver.join(name)
+    refusal = refused(driver, "session_full", Join("some-key", "Lea"))
+    assert "the 6 answers" in refusal.detail
+    # Questions that are over ask nobody any more, and who is in answers all that comes.
+    driver.moves(Step.START, Step.CLOSE, Step.NEXT, Step.NEXT)
+    lea = driver.join("Lea")
+    for who in (1, 2, lea):
+        driver.answer(who, 1)
+    driver.moves(Step.CLOSE, Step.NEXT, Step.NEXT)
+    for who in (1, 2, lea):
+        driver.answer(who, 1)
+    assert driver.state.answers_total == 6
+    refused(driver, "session_full", Join("some-key", "Noah"))
+
+
+def test_answers_of_the_removed_count_for_what_a_session_holds(monkeypatch):
+    monkeypatch.setattr(limits, "ANSWERS_MAX", 4)
+    driver = SessionDriver(make_quiz(make_question(), make_question()), SELF_PACED)
+    for name in ("Mia", "Ben"):
+        driver.join(name)
+    driver.move(Step.START)
+    driver.answer(1, 1, opening_no=1)
+    driver.move(Step.REMOVE, who=1)
+    refused(driver, "session_full", Join("some-key", "Lea"))
+
+
 def test_a_session_numbers_so_many_people_in_its_life():
     driver = SessionDriver()
     driver.state.next_participant_id = limits.PARTICIPANT_ID_MAX
