@@ -1,13 +1,14 @@
 # Two commands are enough: `make run` plays, `make test` proves. Both need Python 3.11+ and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check prove bench chaos abuse soak lock clean system
+.PHONY: help run test check prove bench chaos abuse soak lock clean system audit
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 PIP_COMPILE := $(PY) -m piptools compile --quiet --upgrade --no-header --no-annotate \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+CODE := engine actors serve_app migrations simulation
 UP := $(if $(LAN),--lan) $(if $(PORT),--port $(PORT)) $(if $(DATA),--data $(DATA))
 
 help: ## list the commands
@@ -20,6 +21,7 @@ help: ## list the commands
 	@echo "make chaos  kill and pause every part in the middle of a burst, and count what was lost"
 	@echo "make abuse  attack from many sides, beside a quiz of 100 honest people"
 	@echo "make soak   half the maximum for half an hour: what grows, and what complains"
+	@echo "make audit  whether a pinned package has a known vulnerability; asks a service outside"
 	@echo "make lock   choose the newest versions of all packages and pin them"
 	@echo "make clean  remove what was built; the data folder stays"
 
@@ -34,6 +36,7 @@ check: .venv/dev.stamp
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
+	$(PY) -m bandit --quiet --recursive --configfile pyproject.toml $(CODE)
 	$(PY) -m pytest -m "not service and not browser and not simulation" -n auto
 
 prove: .venv/dev.stamp system
@@ -53,6 +56,12 @@ abuse: .venv/dev.stamp system
 
 soak: .venv/dev.stamp system
 	$(PY) -m tests.soak
+
+# In an environment of its own: what it needs is no part of ours.
+audit: .venv/dev.stamp
+	@$(PY) -m venv .venv/audit
+	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.ci/audit .venv/audit/bin/pip-audit requirements.lock requirements-dev.lock
 
 lock: .venv/dev.stamp
 	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml
