@@ -33,7 +33,7 @@ def make_site(monkeypatch):
 
         client = httpx.Client(base_url="http://site/api", transport=httpx.MockTransport(handle))
         site = LiveSite(SimpleNamespace(settings=settings), None)
-        monkeypatch.setattr(site, "api", lambda _token: client)
+        monkeypatch.setattr(site, "api", lambda: client)
         return site, waiting
 
     return make

@@ -117,7 +117,7 @@ async def test_what_is_over_is_read_where_it_is_stored_once(reads, actors):
 
     async def stored():
         looks.append(1)
-        return [ResultRow(n, f"P{n}", 5, n, 1, 1) for n in range(1, 151)]
+        return [ResultRow(n, f"P{n}", 5, n, 1, 1, 0) for n in range(1, 151)]
 
     assert len(await pages(reads, stored)) == 150
     assert len(looks) == 1
