@@ -8,7 +8,7 @@ until its statistics catch up.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import asyncpg
@@ -72,7 +72,7 @@ def _whole(counts: list[OpeningCount]) -> Page:
 
 async def read_pages(
     fetch: Fetch, session_id: SessionId, counts: Sequence[OpeningCount]
-) -> AsyncIterator[list[asyncpg.Record]]:
+) -> AsyncGenerator[list[asyncpg.Record], None]:
     """The rows of ``stored_answers``, page by page."""
     for page in pages_of(counts):
         yield await fetch(queries["stored_answers"], session_id, *page)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import NamedTuple
 
 import asyncpg
@@ -136,18 +137,21 @@ async def _fold(connection: LoneConnection, claimed: Claim, digest: Digest | Non
     last_seq = 0
     events: list[PhaseEvent] = []
     joins: list[Joined] = []
-    async for rows in _pages(connection, "stored_joins", session_id, "participant_id"):
-        joins += map(_join, rows)
-        last_seq = max(last_seq, *(row["seq"] for row in rows))
-    async for rows in _pages(connection, "stored_events", session_id, "seq"):
-        events += (decode_phase_event(row["event"]) for row in rows)
-        last_seq = max(last_seq, rows[-1]["seq"])
+    async with aclosing(_pages(connection, "stored_joins", session_id, "participant_id")) as pages:
+        async for rows in pages:
+            joins += map(_join, rows)
+            last_seq = max(last_seq, *(row["seq"] for row in rows))
+    async with aclosing(_pages(connection, "stored_events", session_id, "seq")) as pages:
+        async for rows in pages:
+            events += (decode_phase_event(row["event"]) for row in rows)
+            last_seq = max(last_seq, rows[-1]["seq"])
     folding = Fold(session_id, claimed.quiz, claimed.settings, events, digest)
     await in_turns(folding.join(joins))
     read = _Reader()
     counts = await count_answers(connection.fetch, session_id)
-    async for rows in read_pages(connection.fetch, session_id, counts):
-        await in_turns(folding.answer(map(read.answer, rows)))
+    async with aclosing(read_pages(connection.fetch, session_id, counts)) as pages:
+        async for rows in pages:
+            await in_turns(folding.answer(map(read.answer, rows)))
     state = await in_turns(folding.end())
     assert state.answers_total == sum(count.answers for count in counts)
     return Takeover(state, claimed.epoch, max(last_seq, read.last_seq) + 1)
@@ -214,7 +218,7 @@ async def note_place(connection: LoneConnection, claimed: Claim, place: Place) -
 
 async def _pages(
     connection: LoneConnection, query: str, session_id: SessionId, key: str
-) -> AsyncIterator[list[asyncpg.Record]]:
+) -> AsyncGenerator[list[asyncpg.Record], None]:
     """The rows of a statement in the order of a key, in pages; each page is a statement of its own."""
     after = 0  # every key is 1 or more
     while True:

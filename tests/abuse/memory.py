@@ -65,14 +65,14 @@ class Memory(NamedTuple):
         return cls(quiet.total, loud.total, after.total, processes, gone)
 
     def growth(self) -> list[tuple[float, Process]]:
-        """By how many MB each process grew beyond its peak before, the most first.
+        """By how many MB each process grew beyond what the largest of its kind held before, the most first.
 
-        One that is new is compared with the largest of its kind before.
+        A process that is new, or was still starting then, held little or nothing of its own.
         """
         largest: defaultdict[str, float] = defaultdict(float)
         for process in self.processes:
             largest[process.kind] = max(largest[process.kind], process.before)
-        grown = [(one.peak - (one.before or largest[one.kind]), one) for one in self.processes]
+        grown = [(one.peak - largest[one.kind], one) for one in self.processes]
         return sorted(grown, reverse=True)
 
 

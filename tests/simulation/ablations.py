@@ -208,7 +208,7 @@ ABLATIONS: dict[str, Ablation] = {
     "lease": Ablation(
         _no_lease,
         (_HELD, _SHOWN, _STORED, _SAME, _SO, _SETTLED),
-        15,
+        230,
         "a confirm alone acknowledges, and the mailbox is no obstacle; writers still set batches aside",
     ),
     "lease_wait": Ablation(
@@ -262,7 +262,7 @@ ABLATIONS: dict[str, Ablation] = {
     "gate": Ablation(
         _no_gate,
         (_AGREED, _SHOWN, _SETTLED),
-        165,
+        356,
         "commands and closings do not go alone: answers are decided while one is under way",
     ),
     "held_refusals": Ablation(
@@ -280,7 +280,7 @@ ABLATIONS: dict[str, Ablation] = {
     ),
     "direct_unique_key": Ablation(
         _no_unique_key,
-        (_ONCE, _HELD, _AGREED),
+        (_ONCE, _HELD, _AGREED, _INSIDE),
         7,
         "tables take a key twice: an append whose outcome is unknown is made again",
         "embedded",

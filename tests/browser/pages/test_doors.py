@@ -18,6 +18,11 @@ def hellos(network):
     return [message["token"] for message in said if message["type"] == "hello"]
 
 
+def grouped(pin):
+    """A PIN as pages show it."""
+    return f"{pin[:3]} {pin[3:]}"
+
+
 def is_ticket(token):
     return jwt.get_unverified_header(token)["typ"] == "ticket+jwt"
 
@@ -58,9 +63,9 @@ async def test_tokens_leave_the_address_bar_at_once_and_pages_can_be_reloaded(st
 async def test_another_link_that_is_opened_on_its_own_page_is_taken(stage):
     first, second = stage.session(_PLANET), stage.session(_PLANET)
     host = await stage.host(first)
-    await expect(host.locator(".host-pin")).to_contain_text(first["pin"])
+    await expect(host.locator(".host-pin")).to_contain_text(grouped(first["pin"]))
     await host.evaluate("token => { location.hash = `token=${token}`; }", second["host_token"])
-    await expect(host.locator(".host-pin")).to_contain_text(second["pin"])
+    await expect(host.locator(".host-pin")).to_contain_text(grouped(second["pin"]))
     assert "#" not in host.url
 
 
@@ -97,7 +102,7 @@ async def test_a_host_who_has_lost_the_link_is_back_through_the_operator(stage):
     await lost.context.close()
     library = await stage.open(f"/library#token={stage.site.operator_token}")
     await library.get_by_role("button", name=re.compile(f"^Host .*{session['pin']}")).click()
-    await expect(library.locator(".host-pin")).to_contain_text(session["pin"])
+    await expect(library.locator(".host-pin")).to_contain_text(grouped(session["pin"]))
     await stage.press(library, "Close now")
     await expect(library.locator(".answer-count")).to_contain_text("0 of 0 answered")
     assert library.url == f"{stage.site.base_url}/host"

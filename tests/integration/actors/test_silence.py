@@ -266,7 +266,7 @@ async def test_a_demoted_primary_that_stays_up_is_left_and_vouches_for_nobody(
     ):
         session = await make_session(pool)
         lone = LoneConnection(f"postgresql://postgres@127.0.0.1:{port}/rayquiz")
-        rows = await lone.fetch(queries["take_over"], session.actor_name)
+        rows = await lone.fetch(queries["take_over"], session.actor_name, 1)
         epoch = Epoch(rows[0]["epoch"])
         await check_epoch(lone, session.session_id, epoch)
 
@@ -275,7 +275,7 @@ async def test_a_demoted_primary_that_stays_up_is_left_and_vouches_for_nobody(
         await until_replayed(standby, session.session_id, epoch)
         await standby.execute("SELECT pg_promote()")
         successor = LoneConnection(own_standby.url)
-        await until(lambda: successor.fetch(queries["take_over"], session.actor_name))
+        await until(lambda: successor.fetch(queries["take_over"], session.actor_name, 1))
         # The old one goes on answering.
         old = await asyncpg.connect(own_postgres.url)
         await old.execute("ALTER SYSTEM SET default_transaction_read_only = on")
