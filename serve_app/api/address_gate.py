@@ -8,8 +8,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.errors import QuizError
-from engine.wire import encode_json
-from serve_app.errors import HTTP_STATUS, problem, problem_headers
+from serve_app.api.responses import send_problem
 from serve_app.replica import Replica
 
 _PIN: Final = re.compile(r"/pins/([^/]+)(/participants|/viewers)?")
@@ -28,7 +27,7 @@ class AddressGate:
         if error is None:
             await self._app(scope, receive, send)
         else:
-            await _refuse(send, error)
+            await send_problem(send, error)
 
 
 async def _refusal(scope: Scope) -> QuizError | None:
@@ -44,12 +43,3 @@ async def _refusal(scope: Scope) -> QuizError | None:
         return await replica.guard.pin_refusal(address, pin[1], is_join=pin[2] == "/participants")
     except QuizError as error:
         return error
-
-
-async def _refuse(send: Send, error: QuizError) -> None:
-    body = encode_json(problem(error))
-    headers = {**problem_headers(error), "content-length": str(len(body))}
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    status = HTTP_STATUS[error.code]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})

@@ -20,8 +20,8 @@ from engine.wire import (
     receipt_of,
 )
 from serve_app.api.body import read_body
+from serve_app.api.responses import send_problem, send_response
 from serve_app.auth import Role, bearer
-from serve_app.errors import HTTP_STATUS, problem, problem_headers
 from serve_app.replica import Replica
 from serve_app.viewer import error_of
 
@@ -54,15 +54,11 @@ class AnswerEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 200 with the receipt once the answer is stored, or problem details."""
         try:
-            body = await self._answer(scope, receive)
-            status, headers = 200, _HEADERS
+            receipt = await self._answer(scope, receive)
         except QuizError as error:
-            status = HTTP_STATUS[error.code]
-            headers = [(k.encode(), v.encode()) for k, v in problem_headers(error).items()]
-            body = encode_json(problem(error))
-        headers = [*headers, (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+            await send_problem(send, error)
+        else:
+            await send_response(send, 200, _HEADERS, receipt)
 
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
         session_id = SessionId(scope["path_params"]["session_id"])
