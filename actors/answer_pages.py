@@ -52,12 +52,14 @@ def pages_of(counts: Sequence[OpeningCount]) -> Iterator[Page]:
     """Pages that have every answer once, in the order of openings and then of participants."""
     size = limits.READ_PAGE_ROWS
     gathered: list[OpeningCount] = []
+    answers = 0
     for count in counts:
-        if gathered and sum(one.answers for one in gathered) + count.answers > size:
+        if gathered and answers + count.answers > size:
             yield _whole(gathered)
-            gathered = []
+            gathered, answers = [], 0
         if count.answers <= size:
             gathered.append(count)
+            answers += count.answers
             continue
         for first in range(1, count.last_participant + 1, size):
             yield Page(count.opening_no, count.opening_no, first, first + size - 1)

@@ -329,13 +329,40 @@ SELECT participant_id, nickname, participant_id IN (SELECT participant_id FROM r
 FROM participants WHERE session_id = $1
 ORDER BY participant_id;
 
--- name: result_answers_count
-SELECT count(*) AS answers FROM answers WHERE session_id = $1;
+-- name: result_openings
+-- How each opening was answered by those who are still in; ``picks`` has, for each choice that there
+-- may be, how many picked it. Answers that took less than $2 ms are counted, too; with $3 they are out.
+WITH removed AS (
+    SELECT (event::jsonb ->> 'participant_id')::int AS participant_id
+    FROM session_events
+    WHERE session_id = $1 AND event::jsonb ->> 'type' = 'removed'
+)
+SELECT opening_no, min(question_index) AS question_index, count(*)::int AS answered,
+       count(*) FILTER (WHERE correct)::int AS correct,
+       ARRAY[
+           count(*) FILTER (WHERE choice_mask & 1 <> 0), count(*) FILTER (WHERE choice_mask & 2 <> 0),
+           count(*) FILTER (WHERE choice_mask & 4 <> 0), count(*) FILTER (WHERE choice_mask & 8 <> 0),
+           count(*) FILTER (WHERE choice_mask & 16 <> 0), count(*) FILTER (WHERE choice_mask & 32 <> 0),
+           count(*) FILTER (WHERE choice_mask & 64 <> 0), count(*) FILTER (WHERE choice_mask & 128 <> 0)
+       ] AS picks,
+       count(*) FILTER (WHERE elapsed_ms < $2::int)::int AS too_fast
+FROM answers
+WHERE session_id = $1 AND (NOT $3::boolean OR elapsed_ms >= $2)
+  AND participant_id NOT IN (SELECT participant_id FROM removed)
+GROUP BY opening_no
+ORDER BY opening_no;
 
--- name: result_answers
-SELECT opening_no, participant_id, question_index, choice_mask, text, elapsed_ms, correct, points
-FROM answers WHERE session_id = $1
-ORDER BY opening_no, participant_id;
+-- name: answers_of_people
+-- All answers of some people ($3) to some openings ($2), by as many looks into the primary key: the
+-- server cannot take the session for a small one and read all of it.
+SELECT a.*
+FROM unnest($3::int[]) AS person (id) CROSS JOIN unnest($2::int[]) AS opening (number)
+CROSS JOIN LATERAL (
+    SELECT opening_no, participant_id, question_index, choice_mask, text, elapsed_ms, correct, points
+    FROM answers
+    WHERE session_id = $1 AND opening_no = opening.number AND participant_id = person.id
+    OFFSET 0
+) AS a;
 
 -- name: list_sessions
 -- Sessions, newest first, behind the row that the cursor names.

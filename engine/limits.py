@@ -155,6 +155,14 @@ BODY_BYTES_MAX: Final = 16 * 1024
 #: Bodies of up to ``QUIZ_BYTES_MAX`` that a replica holds at once; further ones get ``overloaded``. They
 #: are parsed one after the other, on a thread.
 LARGE_BODIES_MAX: Final = 8
+#: Results that a replica sends at once, in all and of one session: a host may fetch both forms. Each holds
+#: the quiz, everybody's names and one page of answers. Further ones get ``overloaded``.
+DOWNLOADS_MAX: Final = 8
+DOWNLOADS_SESSION_MAX: Final = 2
+#: How long one of them may take in all (a million answers are 130 MB: 2 Mbit/s bring them), and how long
+#: its reader may take nothing.
+DOWNLOAD_MS_MAX: Final = 600_000
+DOWNLOAD_STALL_MS_MAX: Final = 20_000
 #: Characters of an HTTP error's detail; what a client sent may stand in it.
 ERROR_DETAIL_CHARS_MAX: Final = 1_000
 #: One frame to viewers, bytes.
@@ -339,8 +347,9 @@ PRESENCE_TTL_MS: Final = 8_000
 REPLICA_LAG_MS_MAX: Final = 3_000
 #: How often each process measures its read replicas; a lag is known no finer than this.
 REPLICA_CHECK_INTERVAL_MS: Final = 500
-#: A read that a replica has not answered by then is asked of the primary. The longest read, the
-#: results of a full session, takes a few hundred milliseconds.
+#: A read that a replica has not answered by then is asked of the primary. Each page of a session's
+#: results is a read of its own. The longest, the sums over a session of ``ANSWERS_MAX`` answers, takes
+#: about a second.
 REPLICA_READ_MS_MAX: Final = 2_000
 #: Positions of the primary that are remembered for a replica that has not reached them.
 REPLICA_POSITIONS_MAX: Final = 64
@@ -408,6 +417,8 @@ assert REMOVED_AT_ONCE_MAX * (len(str(PARTICIPANT_ID_MAX)) + 1) + 512 < MESSAGE_
 assert 2 * TOKENS_CHECK_INTERVAL_MS < KEY_SETTLE_S * 1_000, "one look may fail"
 assert 2 * TICKET_RENEW_S < TICKET_LIFE_S, "a page that was cut off holds a ticket that is good"
 assert PARTICIPANTS_MAX * 100 <= ANSWERS_MAX, "Kahoot's largest quiz takes as many people as any"
+assert 2 * DOWNLOADS_SESSION_MAX <= DOWNLOADS_MAX, "one session does not take all places"
+assert DOWNLOAD_STALL_MS_MAX < CLIENT_SILENCE_MS_MAX, "told apart from a connection that is lost"
 assert 2 * PRESENCE_INTERVAL_MS < PRESENCE_TTL_MS, "one report may be lost"
 assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"
 assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX

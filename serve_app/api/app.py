@@ -20,6 +20,7 @@ from serve_app.api import operations, quizzes, roster, sessions, tokens
 from serve_app.api.address_gate import AddressGate
 from serve_app.api.answers import PROBLEM_CONTENT, AnswerEndpoint, answer_openapi
 from serve_app.api.body import BodyLimit, LargeBodies
+from serve_app.api.downloads import Downloads
 from serve_app.api.schemas import Problem
 from serve_app.errors import HTTP_STATUS, problem, problem_headers
 from serve_app.replica import Replica
@@ -65,6 +66,7 @@ def create_api_app() -> FastAPI:
         responses=_REFUSALS,
     )
     app.state.large_bodies = LargeBodies()
+    app.state.downloads = Downloads()
     for part in (operations, quizzes, sessions, roster, tokens):
         app.include_router(part.router)
     app.add_middleware(BodyLimit)

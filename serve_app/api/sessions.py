@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import JSONResponse
 
+from actors.played import PlayedSession
 from actors.postgres import Database
-from actors.results import FastRow, ResultRow, ResultsReader, SessionResults
+from actors.results import FastRow, ResultRow, ResultsReader
 from actors.sessions import open_session
 from engine import limits
 from engine.ids import OpeningNo, ParticipantId, QuizId, SessionId
@@ -31,6 +32,7 @@ from serve_app.api.context import (
     read_session,
     replica_of,
 )
+from serve_app.api.downloads import Download
 from serve_app.api.schemas import (
     FastOut,
     Joined,
@@ -52,7 +54,10 @@ from serve_app.auth import Role
 from serve_app.device import device_of
 from serve_app.errors import TooOften
 from serve_app.presence import present_in
+from serve_app.results_files import csv_file, json_file
 from serve_app.viewer import error_of
+
+_T = TypeVar("_T")
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -214,26 +219,47 @@ async def presence(session_id: SessionPath, request: Request, _: Host) -> Presen
 
 
 @router.get(
-    "/sessions/{session_id}/results", tags=["host"], summary="Results of a finished session"
+    "/sessions/{session_id}/results",
+    tags=["host"],
+    summary="Results of a finished session",
+    responses={200: {"content": {"application/json": {}, "text/csv": {}}}},
 )
 async def results(
-    session_id: SessionPath, request: Request, _: Host, *, leave_out_too_fast: bool = False
+    session_id: SessionPath,
+    request: Request,
+    _: Host,
+    *,
+    leave_out_too_fast: bool = False,
+    format: Annotated[  # noqa: A002 - the name in the address
+        Literal["json", "csv"], Query(description="`csv`: a line for each player")
+    ] = "json",
 ) -> Response:
     """Quiz with its key, scoreboard and every answer, from the database.
 
     Only after the end: before it they would tell the right answers. ``leave_out_too_fast`` leaves out
     answers that came sooner than anybody reads (``too_fast``), as if they had not been given: points,
     streak bonuses, ranks and counts are those without them.
+
+    They are sent while they are read, in chunks. Where that fails, the connection ends without the last
+    chunk.
     """
     session = SessionId(session_id)
 
-    async def finished(database: Database) -> SessionResults:
-        reader = ResultsReader(database)
-        await reader.require_finished(session)
-        return await reader.results(session, leave_out_too_fast=leave_out_too_fast)
+    async def read_finished(work: Callable[[Database], Awaitable[_T]]) -> _T:
+        async def finished(database: Database) -> _T:
+            # Each time: another replica of the database may not be as far.
+            await ResultsReader(database).require_finished(session)
+            return await work(database)
 
-    found = await read_session(request, session, finished)
-    return JSONResponse(msgspec.to_builtins(found), headers={"cache-control": "no-store"})
+        return await read_session(request, session, finished)
+
+    played = PlayedSession(session, read_finished, leave_out_too_fast=leave_out_too_fast)
+    file, media_type = (
+        (json_file(played), "application/json")
+        if format == "json"
+        else (csv_file(played), "text/csv")
+    )
+    return Download(request.app.state.downloads, session, file, media_type)
 
 
 @router.get(

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, TypeVar
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from actors.results import ResultsReader, SessionResults, SessionRow
+from actors.played import AnswerRow, Overview, PlayedSession
+from actors.postgres import Database, Pool
+from actors.results import ResultsReader, SessionRow
+from actors.shards import Shards
 from engine import limits
 from engine.ids import SessionId
 from engine.model import QuestionKind
 from engine.pins import group_pin
 from serve_app.cli.console import DEFAULT_DATA, DataOption, out, print_json
 from serve_app.cli.database import run_on_database
+from serve_app.results_files import harmless, json_file
+
+_T = TypeVar("_T")
 
 
 def results(
@@ -46,22 +52,27 @@ def results(
             out.print(_listing(rows))
         return
     session_id = SessionId(session)
-    found = run_on_database(
-        data,
-        lambda shards: ResultsReader(shards.of(session_id)).results(
-            session_id, leave_out_too_fast=leave_out
-        ),
-    )
-    if as_json:
-        print_json(found)
-    elif as_csv:
-        _print_csv(found)
-    else:
-        _print_tables(found)
+    show = _print_json if as_json else _print_csv if as_csv else _print_tables
+
+    async def read_and_show(shards: Shards[Pool]) -> None:
+        database = shards.of(session_id)
+
+        async def read(work: Callable[[Database], Awaitable[_T]]) -> _T:
+            return await work(database)
+
+        await show(PlayedSession(session_id, read, leave_out_too_fast=leave_out))
+
+    run_on_database(data, read_and_show)
 
 
-def _print_csv(found: SessionResults) -> None:
+async def _print_json(session: PlayedSession) -> None:
+    async for piece in json_file(session):
+        sys.stdout.buffer.write(piece)
+
+
+async def _print_csv(session: PlayedSession) -> None:
     """Print the answers of those who are still in: the removed stand on no scoreboard either."""
+    found = await session.overview()
     names = {
         person.participant_id: person.nickname
         for person in found.participants
@@ -81,29 +92,24 @@ def _print_csv(found: SessionResults) -> None:
             "too_fast",
         ]
     )
-    for answer in found.answers:
-        if answer.participant_id not in names:
-            continue
-        question = found.quiz.questions[answer.question_index]
-        said = answer.text or " | ".join(question.choices[index] for index in answer.choices)
-        lines.writerow(
-            (
-                answer.opening,
-                question.text,
-                answer.participant_id,
-                _harmless(names[answer.participant_id]),
-                _harmless(said),
-                answer.correct,
-                answer.elapsed_ms,
-                answer.points,
-                answer.too_fast,
-            )
-        )
+    async for answers in session.answers():
+        lines.writerows(_line(found, names, a) for a in answers if a.participant_id in names)
 
 
-def _harmless(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+def _line(found: Overview, names: dict[int, str], answer: AnswerRow) -> tuple[object, ...]:
+    question = found.quiz.questions[answer.question_index]
+    said = answer.text or " | ".join(question.choices[index] for index in answer.choices)
+    return (
+        answer.opening,
+        question.text,
+        answer.participant_id,
+        harmless(names[answer.participant_id]),
+        harmless(said),
+        answer.correct,
+        answer.elapsed_ms,
+        answer.points,
+        answer.too_fast,
+    )
 
 
 def _listing(rows: Sequence[SessionRow]) -> Table:
@@ -124,7 +130,8 @@ def _listing(rows: Sequence[SessionRow]) -> Table:
     return table
 
 
-def _print_tables(found: SessionResults) -> None:
+async def _print_tables(session: PlayedSession) -> None:
+    found = await session.overview()
     state = "cancelled" if found.cancelled else "finished" if found.finished_at else "not finished"
     out.print(f"{found.title} ({state})", markup=False, style="bold")
     if found.leaves_out_too_fast:

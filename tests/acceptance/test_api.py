@@ -1,8 +1,10 @@
 """The whole API over real HTTP: through HAProxy to the replicas, the actor and the database."""
 
+import asyncio
 import contextlib
 import http.client
 import json
+import uuid
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,9 +24,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from actors.postgres import create_pool
+from actors.sql import queries
 from engine import limits
-from engine.model import QuestionKind
+from engine.model import Mode, QuestionKind
 from engine.testing.factories import make_question, make_quiz
+from tests.large_session import fill, quiz_of, settings_of
 
 DATA = Path(__file__).parents[1] / "data" / "opentriviaqa"
 QUIZ = msgspec.to_builtins(make_quiz())
@@ -230,6 +235,57 @@ def test_a_whole_quiz_over_http(live_site, client, make_game):
         listed = api.get("/sessions", params={"limit": 100}).json()["items"]
     row = next(row for row in listed if row["session_id"] == game.session_id)
     assert row["finished_at"] is not None
+
+
+@pytest.fixture
+def stored(live_site):
+    """A finished session of 3,000 answers that no actor has played, and what changes its tables."""
+    quiz, settings = quiz_of(100), settings_of(Mode.LIVE)
+    with live_site.api() as api:
+        quiz_id = api.post("/quizzes", json=msgspec.to_builtins(quiz)).json()["quiz_id"]
+    session_id, body = str(uuid.uuid4()), msgspec.json.encode(settings).decode()
+
+    async def run(work):
+        async with await create_pool(live_site.stack.settings.database_url, 1) as pool:
+            await work(pool)
+
+    async def store(pool):
+        await pool.fetch(queries["create_session"], session_id, quiz_id, "x", body, 0, 0)
+        await fill(pool, session_id, 30, 100, Mode.LIVE, finished=True)
+        await pool.execute(
+            "UPDATE sessions SET finished_at = now(), ended_at = now() WHERE pin = 'x'"
+        )
+
+    async def spoil(pool):
+        """The very last answer of both forms has a choice that is none."""
+        change = (
+            "UPDATE answers SET choice_mask = choice_mask | 256 "
+            "WHERE session_id = $1 AND opening_no = 100 AND participant_id = 30"
+        )
+        await pool.execute(change, session_id)
+
+    asyncio.run(run(store))
+    return f"/sessions/{session_id}/results?format=", lambda: asyncio.run(run(spoil))
+
+
+@pytest.mark.parametrize("format_name", ["json", "csv"])
+def test_results_that_end_too_early_are_not_taken_for_whole(live_site, stored, format_name):
+    """By any client of HTTP, through HAProxy: the last chunk is missing."""
+    path, spoil = stored
+    with live_site.api() as api:
+        whole = api.get(path + format_name)
+        assert whole.status_code == 200
+        assert whole.headers["cache-control"] == "no-store"
+        assert whole.headers["transfer-encoding"] == "chunked"
+        spoil()
+        with api.stream("GET", path + format_name) as response:
+            assert response.status_code == 200
+            parts = []
+            with pytest.raises(httpx.RemoteProtocolError):
+                parts += response.iter_bytes()
+    part = b"".join(parts)
+    assert whole.content.startswith(part)
+    assert 0 < len(part) < len(whole.content)
 
 
 def test_a_removed_participant_is_out(make_game):

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from actors.library import QuizLibrary
+from actors.played import PlayedSession
 from actors.results import ResultsReader
 from actors.sql import queries
 from engine import limits
@@ -19,6 +20,43 @@ from engine.testing.factories import make_question, make_quiz
 from engine.view import distribution
 
 SETTINGS = SessionSettings(preview_ms=0, streak_bonus=True)
+
+
+class Whole:
+    """A session that was read, page by page; what :class:`actors.played.Overview` has, and the answers.
+
+    Attributes:
+        pages: the rows of each statement's answer.
+    """
+
+    def __init__(self, pool, session_id, **options):
+        self.pages = []
+        self._pool = pool
+        self._session = PlayedSession(session_id, self._read, **options)
+
+    async def _read(self, work):
+        found = await work(self._pool)
+        self.pages.append(len(found))
+        return found
+
+    async def read(self):
+        self._overview = await self._session.overview()
+        self.answers = [answer async for page in self._session.answers() for answer in page]
+        return self
+
+    async def by_person(self):
+        return [person async for page in self._session.by_person(self._overview) for person in page]
+
+    def __getattr__(self, name):
+        return getattr(self._overview, name)
+
+    def data(self):
+        """All of it as JSON has it."""
+        return {**msgspec.to_builtins(self._overview), "answers": msgspec.to_builtins(self.answers)}
+
+
+def whole(pool, session_id, **options):
+    return Whole(pool, session_id, **options).read()
 
 
 @pytest.fixture
@@ -97,7 +135,7 @@ async def test_the_tables_say_what_the_memory_said(pool, played, session_id):
 
 
 async def test_the_auditor_agrees_and_needs_nothing_but_the_results(pool, session_id):
-    found = msgspec.to_builtins(await ResultsReader(pool).results(session_id))
+    found = (await whole(pool, session_id)).data()
     people = found["participants"]
     expected = audit(
         found["quiz"],
@@ -111,8 +149,7 @@ async def test_the_auditor_agrees_and_needs_nothing_but_the_results(pool, sessio
 
 
 async def test_results_tell_everything(pool, played, session_id):
-    reader = ResultsReader(pool)
-    found = await reader.results(session_id)
+    found = await whole(pool, session_id)
     assert (found.title, found.cancelled, found.settings) == ("A quiz", False, SETTINGS)
     assert found.quiz == played.state.quiz
     assert [(p.nickname, p.removed) for p in found.participants] == [
@@ -124,14 +161,14 @@ async def test_results_tell_everything(pool, played, session_id):
         (3, 2, 2, (2, 0)),
         (4, 2, 1, (1, 1)),
     ]
-    assert len(found.answers) == await reader.answers_count(session_id) == 10
+    assert len(found.answers) == 10
     assert found.answers[0].choices == (1,)
 
 
 async def test_answers_of_the_removed_are_kept_and_count_as_little_as_they_did_live(
     pool, played, session_id
 ):
-    found = await ResultsReader(pool).results(session_id)
+    found = await whole(pool, session_id)
     assert [answer.opening for answer in found.answers if answer.participant_id == 3] == [1, 2]
     state = played.state
     for summary, opening in zip(found.openings, state.openings.values(), strict=True):
@@ -165,7 +202,7 @@ async def fast_id(pool, fast, store):
 
 
 async def test_answers_that_no_human_gave_are_marked(pool, fast_id):
-    found = await ResultsReader(pool).results(fast_id)
+    found = await whole(pool, fast_id)
     marked = [(a.opening, a.participant_id) for a in found.answers if a.too_fast]
     assert marked == [(1, 2), (1, 3), (2, 2), (2, 3), (3, 3), (4, 2), (4, 3)]
     assert [(row.nickname, row.too_fast) for row in found.scoreboard] == [("Bot", 3), ("Mia", 0)]
@@ -175,10 +212,9 @@ async def test_answers_that_no_human_gave_are_marked(pool, fast_id):
 
 
 async def test_the_host_may_have_them_left_out_as_if_they_had_not_been_given(pool, fast_id):
-    reader = ResultsReader(pool)
-    whole = await reader.results(fast_id)
-    found = await reader.results(fast_id, leave_out_too_fast=True)
-    assert (whole.leaves_out_too_fast, found.leaves_out_too_fast) == (False, True)
+    everything = await whole(pool, fast_id)
+    found = await whole(pool, fast_id, leave_out_too_fast=True)
+    assert (everything.leaves_out_too_fast, found.leaves_out_too_fast) == (False, True)
     assert [(a.opening, a.participant_id) for a in found.answers] == [
         (1, 1), (2, 1), (3, 1), (3, 2), (4, 1)
     ]  # fmt: skip
@@ -189,19 +225,52 @@ async def test_the_host_may_have_them_left_out_as_if_they_had_not_been_given(poo
         (1, 1, (0, 1, 0, 0)),
     ]
     mia, bot = found.scoreboard
-    assert (mia.nickname, mia.points) == ("Mia", whole.scoreboard[1].points), "as it was"
+    assert (mia.nickname, mia.points) == ("Mia", everything.scoreboard[1].points), "as it was"
     assert (bot.points, bot.rank, bot.answered, bot.correct) == (1_000, 2, 1, 1), "no bonus left"
     assert bot.too_fast == 3
-    data = msgspec.to_builtins(found)
+    data = found.data()
     assert [(row.participant_id, row.points, row.rank) for row in found.scoreboard] == audit(
         data["quiz"], data["settings"], [1, 2, 3], data["answers"], removed=[3]
     )
 
 
+@pytest.mark.parametrize("leave_out", [False, True])
+@pytest.mark.parametrize("rows", [1, 3, 5])
+async def test_answers_are_read_in_pages_and_none_is_missing(
+    pool, fast_id, monkeypatch, rows, leave_out
+):
+    everything = await whole(pool, fast_id, leave_out_too_fast=leave_out)
+    monkeypatch.setattr(limits, "READ_PAGE_ROWS", rows)
+    found = await whole(pool, fast_id, leave_out_too_fast=leave_out)
+    assert found.data() == everything.data()
+    pages = len(found.pages)
+    people = await found.by_person()
+    assert max(found.pages[-len(people) :]) <= max(rows, len(found.openings)), (
+        "a person at the least"
+    )
+    assert len(found.pages) - pages == len(people) // max(1, rows // len(found.openings))
+    assert [person.row for person in people] == found.scoreboard
+    in_the_lines = [answer for person in people for answer in person.answers.values()]
+    removed = {person.participant_id for person in found.participants if person.removed}
+    assert sorted(in_the_lines, key=lambda a: (a.opening, a.participant_id)) == [
+        answer for answer in found.answers if answer.participant_id not in removed
+    ]
+
+
+async def test_a_page_that_lacks_answers_is_noticed(pool, session_id):
+    async def read(work):
+        rows = await work(pool)
+        return rows[1:] if rows and "elapsed_ms" in rows[0] else rows
+
+    with pytest.raises(AssertionError, match="9 answers were read, 10 are there"):
+        async for _ in PlayedSession(session_id, read).answers():
+            pass
+
+
 async def test_pages_of_a_scoreboard_keep_the_ranks(pool, session_id):
     reader = ResultsReader(pool)
-    whole = await reader.scoreboard(session_id, 0, 100)
-    assert [(await reader.scoreboard(session_id, n, 1))[0] for n in range(3)] == whole
+    board = await reader.scoreboard(session_id, 0, 100)
+    assert [(await reader.scoreboard(session_id, n, 1))[0] for n in range(3)] == board
     assert await reader.scoreboard(session_id, 3, 1) == []
 
 
@@ -216,10 +285,9 @@ async def test_a_session_that_is_not_there(pool):
     reader = ResultsReader(pool)
     nobody = str(uuid.uuid4())
     assert await reader.scoreboard(nobody, 0, 10) == []
-    assert await reader.answers_count(nobody) == 0
     for session_id in (nobody, "x", ""):
         with pytest.raises(NotFound):
-            await reader.results(session_id)
+            await whole(pool, session_id)
 
 
 async def test_a_listing_of_sessions(pool, session_id):

@@ -15,6 +15,7 @@ from actors.checkpoint_writer import CheckpointWriter
 from actors.directory import Directory
 from actors.library import QuizLibrary
 from actors.log_message import LOG_VERSION, BatchMessage
+from actors.played import PlayedSession
 from actors.postgres import create_pool
 from actors.quarantine import list_quarantined, retry_quarantined
 from actors.rabbitmq import Publisher
@@ -85,6 +86,14 @@ class Site:
         """Whose rows are in a table of a primary."""
         found = await self.shards.databases[shard].fetch(f"SELECT session_id FROM {table}")
         return {str(row["session_id"]) for row in found}
+
+    async def played(self, session_id):
+        """What is stored of a session, on its own primary."""
+
+        async def read(work):
+            return await work(self.shards.of(session_id))
+
+        return await PlayedSession(session_id, read).overview()
 
     async def entry(self, session_id):
         """The session's row in the catalogue."""
@@ -221,9 +230,7 @@ async def test_a_changed_quiz_is_pinned_in_its_newest_version_on_each_primary(si
     await library.update(quiz.quiz_id, make_quiz(*make_quiz().questions[:3]))
     opened += [await site.open(quiz.quiz_id) for _ in range(2)]
     assert sorted(shard_of(session_id) for session_id in opened) == [0, 0, 1, 1]
-    found = [
-        len((await ResultsReader(site.shards.of(s)).results(s)).quiz.questions) for s in opened
-    ]
+    found = [len((await site.played(s)).quiz.questions) for s in opened]
     assert found == [4, 4, 3, 3]
 
 
@@ -258,7 +265,7 @@ async def test_what_is_played_is_on_the_sessions_primary_alone(site):
         assert await site.rows(table, 0) == {first}
         assert await site.rows(table, 1) == {second}
     for session_id in (first, second):
-        found = await ResultsReader(site.shards.of(session_id)).results(session_id)
+        found = await site.played(session_id)
         assert [row.nickname for row in found.scoreboard] == ["Mia"]
 
 

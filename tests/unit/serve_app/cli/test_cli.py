@@ -8,7 +8,6 @@ from typer.testing import CliRunner
 
 from serve_app.cli import app, main
 from serve_app.cli.import_quiz import read_quiz
-from serve_app.cli.results import _harmless
 from serve_app.embedded.errors import StartError
 from serve_app.samples import welcome_quiz
 
@@ -74,12 +73,3 @@ def test_what_the_operator_can_mend_is_one_sentence(monkeypatch, capsys):
         main()
     assert stopped.value.code == 1
     assert capsys.readouterr().err.startswith("rayquiz: the quiz has")
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
-def test_a_spreadsheet_takes_no_nickname_for_a_formula(text):
-    assert _harmless(text) == f"'{text}"
-
-
-def test_an_ordinary_nickname_stays():
-    assert _harmless("Mia = 1") == "Mia = 1"

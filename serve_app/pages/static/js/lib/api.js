@@ -37,10 +37,47 @@ export async function call(method, path, { token = "", json, body, timeoutMs = T
   } finally {
     clearTimeout(timer);
   }
+  if (response.ok) return parse(text);
+  throw refusal(response, text);
+}
+
+// A file of any length, as a Blob. It may take its time as long as something of it arrives.
+async function fetchFile(path, type, { token }) {
+  const stop = new AbortController();
+  let timer;
+  const wait = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => stop.abort(), TIMEOUT_MS);
+  };
+  const watch = new TransformStream({
+    transform(part, file) {
+      wait();
+      file.enqueue(part);
+    },
+  });
+  let response;
+  let file;
+  wait();
+  try {
+    response = await fetch(`/api${path}`, { headers: { authorization: `Bearer ${token}` }, signal: stop.signal });
+    file = await new Response(response.body.pipeThrough(watch)).blob(); // fails when it does not come whole
+  } catch {
+    throw new ApiError("", "The server cannot be reached.", true);
+  } finally {
+    clearTimeout(timer);
+  }
+  if (!response.ok) throw refusal(response, await file.text());
+  if (!response.headers.get("content-type").startsWith(type)) {
+    // While the server is being updated, one of the version before may answer.
+    throw new ApiError("", "The server is being updated.", true);
+  }
+  return new Blob([file], { type });
+}
+
+function refusal(response, text) {
   const data = parse(text);
-  if (response.ok) return data;
   const retryable = data?.retryable ?? response.status >= 502;
-  throw new ApiError(data?.code ?? "", data?.detail ?? `The server said ${response.status}.`, retryable, retryAfterMs(response));
+  return new ApiError(data?.code ?? "", data?.detail ?? `The server said ${response.status}.`, retryable, retryAfterMs(response));
 }
 
 function retryAfterMs(response) {
@@ -61,10 +98,18 @@ function pauseMs(error, tries) {
 }
 
 // Repeat until there is a final word. For requests that may safely arrive twice only.
-export async function callUntilAnswered(method, path, options, onWait) {
+export function callUntilAnswered(method, path, options, onWait) {
+  return untilAnswered(() => call(method, path, options), onWait);
+}
+
+export function fetchUntilAnswered(path, type, options, onWait) {
+  return untilAnswered(() => fetchFile(path, type, options), onWait);
+}
+
+async function untilAnswered(ask, onWait) {
   for (let tries = 0; ; tries += 1) {
     try {
-      return await call(method, path, options);
+      return await ask();
     } catch (error) {
       if (!error.retryable) throw error;
       onWait?.(error);

@@ -103,7 +103,7 @@ function HostPhase({ view, clock, pin, sessionId, token, onRemove, onMore }) {
         <div class="host-side">${players}</div>`;
     case "finished":
       return html`<${Podium} rows=${view.scoreboard} title=${view.title} />
-        <${ResultsDownload} sessionId=${sessionId} token=${token} />`;
+        <${ResultsDownload} sessionId=${sessionId} title=${view.title} token=${token} />`;
     default:
       return html`<section class="center-page"><h1>This quiz was cancelled</h1><p><a href="/library">Library</a></p></section>`;
   }

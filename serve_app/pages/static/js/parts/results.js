@@ -1,13 +1,13 @@
 // The host's way to the results of a finished session.
 
 import { html, useEffect, useState } from "../../vendor/preact-htm.js";
-import { callUntilAnswered } from "../lib/api.js";
-import { csvOf, download } from "../lib/csv.js";
+import { callUntilAnswered, fetchUntilAnswered } from "../lib/api.js";
 import { number, plural } from "../lib/words.js";
 
 const NAMES_SHOWN = 5;
+const TYPES = { csv: "text/csv", json: "application/json" };
 
-export function ResultsDownload({ sessionId, token }) {
+export function ResultsDownload({ sessionId, title, token }) {
   const [note, setNote] = useState("");
   const [fast, setFast] = useState(null);
   const [leavesOut, setLeavesOut] = useState(false);
@@ -15,24 +15,21 @@ export function ResultsDownload({ sessionId, token }) {
     // The end is noted a moment after it is seen. Without this the results are there all the same.
     callUntilAnswered("GET", `/sessions/${sessionId}/too_fast`, { token }).then(setFast, () => {});
   }, [sessionId, token]);
-  const fetchThen = async (use) => {
+  const save = async (format) => {
     setNote("Fetching…");
     try {
-      const path = `/sessions/${sessionId}/results${leavesOut ? "?leave_out_too_fast=true" : ""}`;
-      use(await callUntilAnswered("GET", path, { token }, (error) => setNote(error.message)));
+      const path = `/sessions/${sessionId}/results?format=${format}${leavesOut ? "&leave_out_too_fast=true" : ""}`;
+      const file = await fetchUntilAnswered(path, TYPES[format], { token }, (error) => setNote(error.message));
+      download(`${title.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60)}-results.${format}`, file);
       setNote("");
     } catch (error) {
       setNote(error.message);
     }
   };
-  const name = (results, ending) => `${results.title.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60)}-results.${ending}`;
-  const csv = () => fetchThen((results) => download(name(results, "csv"), "text/csv", csvOf(results)));
-  const json = () =>
-    fetchThen((results) => download(name(results, "json"), "application/json", JSON.stringify(results, null, 2)));
   return html`<div class="results-download">
     ${fast?.items.length > 0 && html`<${TooFast} fast=${fast} leavesOut=${leavesOut} onChange=${setLeavesOut} />`}
-    <button class="button primary" onClick=${csv}>Download results (CSV)</button>
-    <button class="button" onClick=${json}>As JSON</button>
+    <button class="button primary" onClick=${() => save("csv")}>Download results (CSV)</button>
+    <button class="button" onClick=${() => save("json")}>As JSON</button>
     <p role="status">${note}</p>
   </div>`;
 }
@@ -50,4 +47,12 @@ function TooFast({ fast, leavesOut, onChange }) {
       <span>Leave these answers out of the download</span>
     </label>
   </div>`;
+}
+
+function download(name, file) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
