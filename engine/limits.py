@@ -181,6 +181,9 @@ MESSAGES_PER_S_MAX: Final = 20
 MESSAGES_PER_S_LOAD_MAX: Final = 10_000
 #: Seconds of that rate that may come at once: a page that comes back says again what is open.
 MESSAGES_BURST_S: Final = 3
+#: A socket that has sent more than that is not read from for so long: what its peer sends in the
+#: meantime stays with the peer, and costs nothing here.
+MESSAGES_REST_MS: Final = 500
 #: Pings, pongs and fragments of one socket within a second, and at once. Browsers send a pong for each
 #: of our pings and no fragments; libraries ping every some seconds.
 SMALL_FRAMES_PER_S_MAX: Final = 10

@@ -135,11 +135,12 @@ class Viewer:
             limits.HELLO_MS_MAX / 1000, self.close_as, "hello_late"
         )
 
-    def on_text(self, _connection: Connection, payload: bytes) -> None:
+    def on_text(self, connection: Connection, payload: bytes) -> None:
         """Handle one message; a fault is told and, when there are too many, ends the socket."""
         message: ClientMessage | None = None
         try:
             if not self._bucket.take():
+                connection.rest(limits.MESSAGES_REST_MS)
                 raise TooOften(f"messages: at most {self._rate.per_s:.0f} a second are allowed")
             message = decode_client_message(payload)
             if type(message) is Answer:

@@ -21,6 +21,12 @@ class Connection(Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame, then end the connection. Later sends are ignored."""
 
+    def rest(self, ms: int) -> None:
+        """Read nothing more from the peer for so long, in milliseconds; a rest is not prolonged.
+
+        What was read already is still delivered.
+        """
+
 
 class ConnectionListener(Protocol):
     """What happens on a websocket. Calls come from the event loop, one after the other."""

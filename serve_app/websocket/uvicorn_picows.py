@@ -75,6 +75,8 @@ class PicowsConnection(picows.WSListener):
         self._is_slow = False
         #: For frames that are no whole message; made when the first one comes.
         self._small_frames: TokenBucket | None = None
+        #: Nothing is read from the peer until the timer ends.
+        self._rest_timer: asyncio.TimerHandle | None = None
         self.code = _CUT
 
     # --- Connection ---------------------------------------------------------------------------------
@@ -93,6 +95,19 @@ class PicowsConnection(picows.WSListener):
             return
         transport.send_close(cast("picows.WSCloseCode", code), reason)
         _abort_later(transport)
+
+    def rest(self, ms: int) -> None:
+        """See :class:`serve_app.websocket.connection.Connection`."""
+        if self._transport is None or self._rest_timer is not None:
+            return
+        self._transport.underlying_transport.pause_reading()
+        self._rest_timer = asyncio.get_running_loop().call_later(ms / 1000, self._read_on)
+
+    def _read_on(self) -> None:
+        self._rest_timer = None
+        transport = self._transport
+        if transport is not None and not transport.underlying_transport.is_closing():
+            transport.underlying_transport.resume_reading()
 
     # --- picows -------------------------------------------------------------------------------------
 
@@ -162,6 +177,8 @@ class PicowsConnection(picows.WSListener):
         """The transport is gone."""
         self._transport = None
         self._holds_nothing()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
         self.code = _close_code(transport)
         try:
             self._listener.on_close(self, self.code)

@@ -459,6 +459,24 @@ async def test_frames_that_say_nothing_may_come_so_often_and_no_more(site, raw, 
     assert said == CLOSE_CODES["too_many_faults"].code
 
 
+async def test_a_peer_is_not_read_from_while_it_rests(site, client):
+    site.listener.connection.rest(100)
+    begun = asyncio.get_running_loop().time()
+    site.listener.connection.rest(60_000)  # it rests already
+    await client.send("later")
+    assert await site.listener.next() == b"later"
+    assert asyncio.get_running_loop().time() - begun >= 0.1
+
+
+@pytest.mark.usefixtures("_short_close")
+async def test_a_peer_that_rests_is_closed_with_a_code(site, client):
+    site.listener.connection.rest(60_000)
+    site.listener.connection.close(4004, "slow_consumer")
+    assert await closed(client) == (4004, "slow_consumer")
+    assert await site.listener.next() == 4004
+    site.listener.connection.rest(60_000)  # it has gone
+
+
 # --- the server's books ---------------------------------------------------------------------------
 
 

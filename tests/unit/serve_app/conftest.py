@@ -229,6 +229,10 @@ class FakeConnection:
         self.raw = []
         self.closed = []
         self.has_closed = asyncio.Event()
+        self.rests_ms = []
+
+    def rest(self, ms):
+        self.rests_ms.append(ms)
 
     def send_text(self, payload):
         if not self.closed:

@@ -671,6 +671,7 @@ async def test_too_many_messages_in_a_second(connect):
     client = connect(message_rate(limits.MESSAGES_PER_S_MAX))
     for _ in range(limits.MESSAGES_PER_S_MAX * limits.MESSAGES_BURST_S):
         assert client.say("ping") == [Pong()]
+    assert client.connection.rests_ms == []
     faults = 0
     while not client.closed:
         for message in client.say("ping"):
@@ -679,6 +680,7 @@ async def test_too_many_messages_in_a_second(connect):
                 faults += 1
     assert client.closed == ["too_many_faults"]
     assert faults == limits.FAULTS_PER_SOCKET_MAX
+    assert client.connection.rests_ms == [limits.MESSAGES_REST_MS] * faults
 
 
 @pytest.mark.usefixtures("self_paced")
