@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
 
 from actors.results import ResultRow
 from actors.tasks import PacedWork
@@ -29,7 +31,7 @@ class Actors(Protocol):
         """Call a method of a session's actor once."""
 
 
-class Score(NamedTuple):
+class Score(msgspec.Struct, frozen=True):
     """One line of a scoreboard."""
 
     participant_id: int
@@ -41,7 +43,7 @@ class Score(NamedTuple):
 class Scoreboard(NamedTuple):
     """A whole scoreboard, best first; ``source`` is memory while the session lives, else database."""
 
-    source: str
+    source: Literal["memory", "database"]
     rows: list[Score]
     read_at: float
 

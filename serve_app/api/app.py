@@ -11,16 +11,25 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
 from engine import limits
 from engine.errors import QuizError
 from engine.wire import encode_json
-from serve_app.api import operations, quizzes, roster, sessions, tokens
+from serve_app.api import (
+    answers,
+    joining,
+    operations,
+    quizzes,
+    roster,
+    sessions,
+    tokens,
+    watching,
+)
 from serve_app.api.address_gate import AddressGate
-from serve_app.api.answers import PROBLEM_CONTENT, AnswerEndpoint, answer_openapi
 from serve_app.api.body import BodyLimit, LargeBodies
 from serve_app.api.downloads import Downloads
+from serve_app.api.hot import PROBLEM_CONTENT, HotRoutes, add_openapi
+from serve_app.api.responses import http_problem
 from serve_app.api.schemas import Problem
 from serve_app.errors import HTTP_STATUS, problem, problem_headers
 from serve_app.replica import Replica
@@ -32,9 +41,7 @@ _DESCRIPTION = (
     f"database, at most {limits.REPLICA_LAG_MS_MAX / 1000:.0f} s behind; a client that keeps the cookie "
     "which every change sets sees its own changes at once."
 )
-_ANSWERS = "/sessions/{session_id}/answers"
-#: Codes of what FastAPI and the middleware refuse by HTTP status alone.
-_HTTP_CODES = {404: "not_found", 413: "too_large"}
+_HOT = (*answers.ROUTES, *joining.ROUTES, *watching.ROUTES)
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "description": "Refused; see `code`"}
     for code in sorted(set(HTTP_STATUS.values()) - {500})
@@ -50,8 +57,6 @@ def create_api_app() -> FastAPI:
         replica = await Replica.create()
         replica.reads.start()
         app.state.replica = replica
-        # First, because it is the hot one.
-        app.router.routes.insert(0, Route(_ANSWERS, AnswerEndpoint(replica), methods=["POST"]))
         yield
         await replica.close()
 
@@ -69,8 +74,10 @@ def create_api_app() -> FastAPI:
     app.state.downloads = Downloads()
     for part in (operations, quizzes, sessions, roster, tokens):
         app.include_router(part.router)
+    # Each in front of those before it.
+    app.add_middleware(HotRoutes, routes=_HOT)
     app.add_middleware(BodyLimit)
-    app.add_middleware(AddressGate)  # in front of it
+    app.add_middleware(AddressGate)
     app.add_exception_handler(QuizError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_body)
     app.add_exception_handler(HTTPException, _refuse_http)
@@ -105,9 +112,9 @@ async def _refuse_body(_request: Request, error: Exception) -> Response:
 
 async def _refuse_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = _HTTP_CODES.get(error.status_code, "malformed")
-    response = _respond(QuizError(str(error.detail), code), error.status_code)
-    for name, value in (error.headers or {}).items():
+    refusal, status, headers = http_problem(error)
+    response = _respond(refusal, status)
+    for name, value in headers.items():
         response.headers[name] = value
     return response
 
@@ -123,7 +130,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         schema["servers"] = [{"url": "/api"}]
-        schema["paths"][_ANSWERS] = answer_openapi()
+        add_openapi(schema, _HOT)
         for methods in schema["paths"].values():
             for operation in methods.values():
                 for status, response in operation["responses"].items():

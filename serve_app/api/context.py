@@ -13,7 +13,7 @@ from fastapi.security.base import SecurityBase
 from actors.postgres import Database
 from engine import limits
 from engine.ids import SessionId
-from serve_app.auth import Claims, Role, bearer
+from serve_app.auth import Claims, Role, Tokens, bearer
 from serve_app.replica import Replica
 
 _T = TypeVar("_T")
@@ -46,12 +46,27 @@ class Allowed(SecurityBase):
         Raises:
             Unauthorized: no token, or one of another role or session.
         """
-        token = bearer(request.headers.get("authorization"))
-        tokens = replica_of(request).tokens
-        claims = tokens.check(token, Role.OPERATOR, *self._roles)
-        if claims.role is Role.OPERATOR:
-            return claims
-        return tokens.check(token, *self._roles, session_id=request.path_params["session_id"])
+        return allowed(
+            replica_of(request).tokens,
+            request.headers.get("authorization"),
+            request.path_params.get("session_id"),
+            *self._roles,
+        )
+
+
+def allowed(
+    tokens: Tokens, authorization: str | None, session_id: str | None, *roles: Role
+) -> Claims:
+    """The claims of an operator, or of one of the roles of a session, by the header ``Authorization``.
+
+    Raises:
+        Unauthorized: no token, or one of another role or session.
+    """
+    token = bearer(authorization)
+    claims = tokens.check(token, Role.OPERATOR, *roles)
+    if claims.role is Role.OPERATOR:
+        return claims
+    return tokens.check(token, *roles, session_id=session_id)
 
 
 #: Parameters of a route that say who may call it.

@@ -170,16 +170,6 @@ class SessionListing(BaseModel):
     next: str | None
 
 
-class PinInfo(BaseModel):
-    """The live session of a PIN. ``locked``: nobody new may join now."""
-
-    session_id: str
-    title: str
-    mode: Mode
-    finished: bool
-    locked: bool
-
-
 class PresenceOut(BaseModel):
     """How many are connected: participants, each once, and sockets of hosts and scoreboards."""
 
@@ -187,29 +177,6 @@ class PresenceOut(BaseModel):
 
     participants: int
     viewers: int
-
-
-class JoinIn(_In):
-    """Join. The page makes a random ``join_key`` once and keeps it."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={"example": {"nickname": "Mia", "join_key": "5c0f2b1e-77aa-4b0d"}},
-    )
-
-    nickname: Annotated[str, Field(max_length=200)]
-    join_key: _Key
-
-
-class Joined(BaseModel):
-    """A participant's place, its token for HTTP, and a ticket for the hello of a websocket."""
-
-    session_id: str
-    participant_id: int
-    nickname: str
-    token: str
-    ticket: str
 
 
 class ViewerOut(BaseModel):
@@ -314,22 +281,6 @@ class RosterOut(BaseModel):
     matching: int
     items: list[PersonOut]
     next: int | None
-
-
-class ScoreOut(BaseModel):
-    """One line of the scoreboard."""
-
-    participant_id: int
-    nickname: str
-    points: int
-    rank: int
-
-
-class ScoreboardOut(BaseModel):
-    """Rows of the scoreboard, best first; ``source`` is memory while the session lives."""
-
-    source: str
-    items: list[ScoreOut]
 
 
 class FastOut(BaseModel):

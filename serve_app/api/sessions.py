@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from actors.played import PlayedSession
 from actors.postgres import Database
-from actors.results import FastRow, ResultRow, ResultsReader
+from actors.results import FastRow, ResultsReader
 from actors.sessions import open_session
 from engine import limits
 from engine.ids import OpeningNo, ParticipantId, QuizId, SessionId
@@ -18,14 +18,11 @@ from engine.model import SessionSettings
 from engine.wire import (
     DoneReply,
     FaultReply,
-    JoinedReply,
-    JoinItem,
     MoveItem,
 )
 from serve_app.api.context import (
     GuardedRoute,
     Host,
-    Member,
     Operator,
     note_change,
     read,
@@ -35,14 +32,9 @@ from serve_app.api.context import (
 from serve_app.api.downloads import Download
 from serve_app.api.schemas import (
     FastOut,
-    Joined,
-    JoinIn,
     MoveDone,
     MoveIn,
-    PinInfo,
     PresenceOut,
-    ScoreboardOut,
-    ScoreOut,
     SessionIn,
     SessionListing,
     SessionOpened,
@@ -51,8 +43,6 @@ from serve_app.api.schemas import (
     ViewerOut,
 )
 from serve_app.auth import Role
-from serve_app.device import device_of
-from serve_app.errors import TooOften
 from serve_app.presence import present_in
 from serve_app.results_files import csv_file, json_file
 from serve_app.viewer import error_of
@@ -62,7 +52,6 @@ _T = TypeVar("_T")
 router = APIRouter(route_class=GuardedRoute)
 
 SessionPath = Annotated[str, "the session's id"]
-_PAGE_ROWS_MAX = limits.SCOREBOARD_PAGE_ROWS_MAX
 
 
 @router.post(
@@ -101,47 +90,6 @@ async def list_sessions(
     return SessionListing(items=[SessionOut(**row._asdict()) for row in rows], next=following)
 
 
-@router.get("/pins/{pin}", tags=["play"], summary="Find a live session by its PIN")
-async def find_pin(pin: str, request: Request) -> PinInfo:
-    """Anybody may ask, with spaces or hyphens between; who asks for many that are not there must wait."""
-    replica = replica_of(request)
-    info = await replica.directory.by_pin(pin)
-    return PinInfo(
-        session_id=info.session_id,
-        title=info.title,
-        mode=info.mode,
-        finished=info.finished,
-        locked=not info.finished and await replica.doors.is_locked(info.session_id),
-    )
-
-
-@router.post("/pins/{pin}/participants", status_code=201, tags=["play"], summary="Join a session")
-async def join(pin: str, body: JoinIn, request: Request, response: Response) -> Joined:
-    """The same ``join_key`` is the same participant: sending it again changes nothing.
-
-    A cookie tells the browser from others, so that whom the host removes does not come back by it.
-    """
-    replica = replica_of(request)
-    info = await replica.directory.by_pin(pin)
-    if not await replica.joins.take(info.session_id):
-        raise TooOften(f"joins: at most {limits.JOINS_PER_S_MAX} a second are allowed in a session")
-    device = device_of(request, response, info.session_id, body.join_key)
-    reply = await replica.gateway.ask(
-        info.session_id, JoinItem(body.join_key, body.nickname, device)
-    )
-    if isinstance(reply, FaultReply):
-        raise error_of(reply)
-    assert isinstance(reply, JoinedReply)
-    token, ticket = replica.tokens.participant_with_ticket(info.session_id, reply.participant_id)
-    return Joined(
-        session_id=info.session_id,
-        participant_id=reply.participant_id,
-        nickname=reply.nickname,
-        token=token,
-        ticket=ticket,
-    )
-
-
 @router.post("/pins/{pin}/viewers", status_code=201, tags=["play"], summary="Watch a session")
 async def watch(pin: str, request: Request) -> ViewerOut:
     """A token for the scoreboard: it sees what the projector shows."""
@@ -174,39 +122,6 @@ async def move(session_id: SessionPath, body: MoveIn, request: Request, _: Host)
         raise error_of(reply)
     assert isinstance(reply, DoneReply)
     return MoveDone(command_id=reply.command_id, phase=reply.phase, opening=reply.opening_no)
-
-
-@router.get("/sessions/{session_id}/view", tags=["play"], summary="What everybody sees now")
-async def view(session_id: SessionPath, request: Request, _: Member) -> Response:
-    """The newest view as a websocket ``snapshot`` message carries it."""
-    body = await replica_of(request).session_reads.view(SessionId(session_id))
-    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
-
-
-@router.get("/sessions/{session_id}/scoreboard", tags=["play"], summary="Read the scoreboard")
-async def scoreboard(
-    session_id: SessionPath,
-    request: Request,
-    _: Member,
-    offset: Annotated[int, Query(ge=0, le=limits.PARTICIPANTS_MAX)] = 0,
-    limit: Annotated[int, Query(ge=1, le=_PAGE_ROWS_MAX)] = _PAGE_ROWS_MAX,
-) -> ScoreboardOut:
-    """From the session's memory while its actor lives, else from the database; page by page.
-
-    Closed questions only, so that a score that moves tells nobody the right answer.
-    """
-    session = SessionId(session_id)
-
-    async def finished(database: Database) -> list[ResultRow]:
-        reader = ResultsReader(database)
-        await reader.require_finished(session)
-        return await reader.scoreboard(session, 0, limits.PARTICIPANTS_MAX)
-
-    found = await replica_of(request).session_reads.scoreboard(
-        session, offset, limit, lambda: read_session(request, session, finished)
-    )
-    items = [ScoreOut(**row._asdict()) for row in found.rows]
-    return ScoreboardOut(source=found.source, items=items)
 
 
 @router.get("/sessions/{session_id}/presence", tags=["host"], summary="Count who is connected")

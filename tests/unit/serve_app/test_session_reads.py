@@ -9,7 +9,7 @@ from engine import limits
 from engine.errors import Conflict, Unavailable
 from engine.testing.driver import SESSION_ID
 from engine.wire import Snapshot, decode_server_message
-from serve_app.session_reads import SessionReads
+from serve_app.session_reads import Score, SessionReads
 
 
 class FakeActors:
@@ -122,7 +122,7 @@ async def test_what_is_over_is_read_where_it_is_stored_once(reads, actors):
     assert len(await pages(reads, stored)) == 150
     assert len(looks) == 1
     found = await reads.scoreboard(SESSION_ID, 0, 100, stored)
-    assert (found.source, found.rows[0]) == ("database", (1, "P1", 5, 1))
+    assert (found.source, found.rows[0]) == ("database", Score(1, "P1", 5, 1))
 
 
 async def test_who_cannot_be_told_is_told_so(reads, actors):

@@ -4,7 +4,6 @@ import asyncio
 
 import httpx
 import pytest
-from starlette.routing import Route
 
 from actors.cache import Cache
 from actors.directory import SessionInfo
@@ -13,7 +12,6 @@ from engine.ids import Pin, SessionId
 from engine.model import Mode
 from engine.pins import read_pin
 from serve_app.address_guard import AddressGuard
-from serve_app.api.answers import AnswerEndpoint
 from serve_app.api.app import create_api_app
 from serve_app.auth import Tokens
 from serve_app.client_address import ClientAddresses
@@ -86,8 +84,6 @@ def replica():
 def app(replica):
     app = create_api_app()
     app.state.replica = replica
-    path = "/sessions/{session_id}/answers"
-    app.router.routes.insert(0, Route(path, AnswerEndpoint(replica), methods=["POST"]))
     return app
 
 

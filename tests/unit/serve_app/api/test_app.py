@@ -85,3 +85,23 @@ def test_who_may_call_what_is_told(app):
         if not operation.get("security")
     }
     assert open_to_all == public
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("/pins/123456", "GET"),
+        (JOIN, "POST"),
+        ("/sessions/x/answers", "POST"),
+        ("/sessions/x/view", "GET"),
+    ],
+)
+async def test_a_method_that_a_hot_route_does_not_have(client, refused, path, allow):
+    response = await client.delete(path)
+    refused(response, 405, "malformed")
+    assert response.headers["allow"] == allow
+
+
+async def test_a_body_that_is_too_long_for_a_hot_route(client, replica, refused):
+    refused(await client.post(JOIN, content=b"x" * 20_000), 413, "too_large")
+    assert replica.items == []

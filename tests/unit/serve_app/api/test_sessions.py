@@ -90,9 +90,20 @@ async def test_who_reads_too_much_must_wait_whatever_the_token(
         assert response.status_code == status, response.text
 
 
-async def test_a_page_of_the_scoreboard_has_so_many_rows_at_most(client, replica, refused):
-    token = replica.tokens.operator()
-    headers = {"authorization": f"Bearer {token}"}
-    limit = limits.SCOREBOARD_PAGE_ROWS_MAX + 1
-    response = await client.get(f"/sessions/x/scoreboard?limit={limit}", headers=headers)
-    assert "limit" in refused(response, 422, "malformed")["detail"]
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        (f"limit={limits.SCOREBOARD_PAGE_ROWS_MAX + 1}", "limit"),
+        ("limit=0", "limit"),
+        ("limit=1.0", "limit"),
+        ("limit=%D9%A3", "limit"),
+        ("offset=-1", "offset"),
+        ("offset=", "offset"),
+        (f"offset={'9' * 5_000}", "offset"),
+        (f"offset={limits.PARTICIPANTS_MAX + 1}", "offset"),
+    ],
+)
+async def test_a_page_of_the_scoreboard_is_no_other(client, replica, refused, query, name):
+    headers = {"authorization": f"Bearer {replica.tokens.operator()}"}
+    response = await client.get(f"/sessions/x/scoreboard?{query}", headers=headers)
+    assert name in refused(response, 422, "malformed")["detail"]

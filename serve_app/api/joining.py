@@ -1,0 +1,112 @@
+"""Find a session by its PIN, and join it: what a hall does in the same few seconds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+from starlette.requests import cookie_parser
+
+from engine import limits
+from engine.model import Mode
+from engine.wire import FaultReply, JoinedReply, JoinItem, encode_json
+from serve_app.api.hot import Call, HotRoute, Reply, operation
+from serve_app.device import device_of
+from serve_app.errors import TooOften
+from serve_app.viewer import error_of
+
+#: Characters of a nickname that are taken in; the engine says how long one may be.
+_NICKNAME_CHARS_MAX: Final = 200
+_Key = Annotated[
+    str, msgspec.Meta(min_length=limits.KEY_CHARS_MIN, max_length=limits.KEY_CHARS_MAX)
+]
+
+
+class PinInfo(msgspec.Struct, frozen=True):
+    """The live session of a PIN. ``locked``: nobody new may join now."""
+
+    session_id: str
+    title: str
+    mode: Mode
+    finished: bool
+    locked: bool
+
+
+class JoinBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Join. The page makes a random ``join_key`` once and keeps it."""
+
+    nickname: Annotated[str, msgspec.Meta(max_length=_NICKNAME_CHARS_MAX)]
+    join_key: _Key
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """A participant's place, its token for HTTP, and a ticket for the hello of a websocket."""
+
+    session_id: str
+    participant_id: int
+    nickname: str
+    token: str
+    ticket: str
+
+
+_decode = msgspec.json.Decoder(JoinBody).decode
+
+
+async def _find(call: Call) -> Reply:
+    replica = call.replica
+    info = await replica.directory.by_pin(call.subject)
+    locked = not info.finished and await replica.doors.is_locked(info.session_id)
+    found = PinInfo(info.session_id, info.title, Mode(info.mode), info.finished, locked)
+    return Reply(200, encode_json(found))
+
+
+async def _join(call: Call) -> Reply:
+    replica = call.replica
+    body = await call.body(_decode)
+    info = await replica.directory.by_pin(call.subject)
+    if not await replica.joins.take(info.session_id):
+        raise TooOften(f"joins: at most {limits.JOINS_PER_S_MAX} a second are allowed in a session")
+    cookies = cookie_parser(call.header(b"cookie") or "")
+    device, set_cookie = device_of(cookies, info.session_id, body.join_key)
+    reply = await replica.gateway.ask(
+        info.session_id, JoinItem(body.join_key, body.nickname, device)
+    )
+    if isinstance(reply, FaultReply):
+        raise error_of(reply)
+    assert isinstance(reply, JoinedReply)
+    token, ticket = replica.tokens.participant_with_ticket(info.session_id, reply.participant_id)
+    joined = Joined(info.session_id, reply.participant_id, reply.nickname, token, ticket)
+    return Reply(201, encode_json(joined), [(b"set-cookie", set_cookie.encode())])
+
+
+ROUTES: Final = (
+    HotRoute(
+        "GET",
+        "/pins/{pin}",
+        _find,
+        operation(
+            "Find a live session by its PIN",
+            "Anybody may ask, with spaces or hyphens between; who asks for many that are not there "
+            "must wait.",
+            "pin",
+            (200, "The session", PinInfo),
+            needs_token=False,
+        ),
+        (PinInfo,),
+    ),
+    HotRoute(
+        "POST",
+        "/pins/{pin}/participants",
+        _join,
+        operation(
+            "Join a session",
+            "The same `join_key` is the same participant: sending it again changes nothing. A cookie "
+            "tells the browser from others, so that whom the host removes does not come back by it.",
+            "pin",
+            (201, "The participant", Joined),
+            needs_token=False,
+            body=(JoinBody, {"nickname": "Mia", "join_key": "5c0f2b1e-77aa-4b0d"}),
+        ),
+        (JoinBody, Joined),
+    ),
+)
