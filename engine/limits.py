@@ -174,6 +174,9 @@ HELLO_MS_MAX: Final = 5_000
 #: comes back in the same second, and every phone needs its place for one round trip.
 NEWCOMERS_MAX: Final = 4_000
 NEWCOMERS_PER_ADDRESS_MAX: Final = 1_000
+#: New connections that a replica takes in one turn of its loop, some 0.5 ms each; a crowd that connects in
+#: one instant holds up those who are connected by no more than that.
+HANDSHAKES_PER_TURN_MAX: Final = 4
 #: Messages that one socket may send within a second. A page sends a ping in five seconds, and whoever
 #: plays at the own pace a question's ``ask`` and its answer: six a second for the fastest thumb.
 MESSAGES_PER_S_MAX: Final = 20

@@ -31,6 +31,7 @@ from engine import limits
 from serve_app.errors import CLOSE_CODES
 from serve_app.rate import Rate, TokenBucket
 from serve_app.websocket.connection import EXTENSION, ConnectionListener
+from serve_app.websocket.entrance import Entrance
 from serve_app.websocket.waiting import WaitingBytes
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ PING_REPLY_S = 20.0
 CLOSE_WAIT_S = 1.0
 #: What waits for the peers of this process.
 WAITING = WaitingBytes(limits.REPLICA_WAITING_BYTES_MAX)
+#: Where new connections of this process wait for their turn.
+ENTRANCE = Entrance(limits.HANDSHAKES_PER_TURN_MAX)
 _SMALL_FRAME_RATE = Rate(limits.SMALL_FRAMES_PER_S_MAX, limits.SMALL_FRAMES_BURST_MAX)
 _SLOW, _TOO_MANY = CLOSE_CODES["slow_consumer"].code, CLOSE_CODES["too_many_faults"].code
 _TEXT = picows.WSMsgType.TEXT
@@ -374,20 +377,40 @@ def _feed(protocol: WSProtocol, data: bytes) -> None:
         data = data[size:]
 
 
-class PipeliningHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, handing on what came in one read with a websocket's handshake.
+class PacedHttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, which lets new connections in at a bounded pace.
 
-    uvicorn drops those bytes. A client should wait for the server's part of the handshake, but a
-    proxy between them may have joined what it sent one after the other.
+    A crowd that connects in one instant would otherwise hold the loop until the last handshake is
+    done, and with it the answers of everybody who is connected. Of new connections the loop takes so
+    many in one turn as ``HANDSHAKES_PER_TURN_MAX`` says; the others wait for their turns, in order.
+
+    It also hands on what came in one read with a websocket's handshake, which uvicorn drops: a client
+    should wait for the server's part of the handshake, but a proxy between them may have joined what
+    it sent one after the other.
     """
 
     _read = b""
+    #: What came before the connection's turn; None once it has come.
+    _early: bytes | None = b""
 
     def data_received(self, data: bytes) -> None:
-        """Remember the read for as long as it is parsed."""
+        """Keep what comes before the connection's turn; remember a read for as long as it is parsed."""
+        if self._early is not None:
+            if not self._early:
+                ENTRANCE.queue(self._enter)
+            self._early += data
+            if len(self._early) > limits.MESSAGE_BYTES_MAX:
+                self.transport.pause_reading()
+            return
         self._read = data
         super().data_received(data)
         self._read = b""
+
+    def _enter(self) -> None:
+        early, self._early = self._early or b"", None
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.data_received(early)
 
     def handle_websocket_upgrade(self) -> None:
         """Start the websocket's protocol, and give it the rest of the read."""
@@ -405,4 +428,4 @@ class PipeliningHttpProtocol(HttpToolsProtocol):
 def install() -> None:
     """Make uvicorn servers of this process that are started from now on use this layer."""
     uvicorn.config.WS_PROTOCOLS["auto"] = f"{__name__}:{CallbackProtocol.__name__}"
-    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{PipeliningHttpProtocol.__name__}"
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{PacedHttpProtocol.__name__}"

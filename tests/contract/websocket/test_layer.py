@@ -1,6 +1,7 @@
 """What every websocket layer keeps to, whoever made it: ``serve_app/websocket/connection.py``."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from websockets.asyncio.client import connect
@@ -154,6 +155,32 @@ async def test_part_of_a_message_in_the_segment_of_the_handshake(site, raw):
     await client.response()
     client.writer.write(frame[5:])
     assert [await site.listener.next() for _ in range(2)] == ["open", b"in two parts"]
+
+
+async def test_a_crowd_of_handshakes_leaves_the_loop_to_others(site, raw):
+    clients = [await raw() for _ in range(10 * limits.HANDSHAKES_PER_TURN_MAX)]
+    for client in clients:
+        client.writer.write(client.handshake())
+    counts = [site.running]
+    async with asyncio.timeout(10):
+        while site.running < len(clients):
+            await asyncio.sleep(0)
+            counts.append(site.running)
+    for client in clients:
+        assert b" 101 " in await client.response()
+    most = max(after - before for before, after in pairwise(counts))
+    assert 0 < most <= limits.HANDSHAKES_PER_TURN_MAX
+
+
+async def test_a_handshake_in_parts_keeps_its_order(site, raw):
+    client = await raw()
+    handshake = client.handshake() + client.frame(Opcode.TEXT, b"behind it")
+    for place in range(0, len(handshake), 40):
+        client.writer.write(handshake[place : place + 40])
+        await client.writer.drain()
+        await asyncio.sleep(0)
+    assert await site.listener.next() == "open"
+    assert await site.listener.next() == b"behind it"
 
 
 @pytest.mark.parametrize("path", ["/ws", "/plain"])

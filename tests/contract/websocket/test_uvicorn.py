@@ -23,4 +23,4 @@ def test_the_layer_is_what_it_chooses_once_installed(monkeypatch):
     for table in (uvicorn.config.WS_PROTOCOLS, uvicorn.config.HTTP_PROTOCOLS):
         monkeypatch.setitem(table, "auto", table["auto"])
     uvicorn_picows.install()
-    assert loaded() == (uvicorn_picows.CallbackProtocol, uvicorn_picows.PipeliningHttpProtocol)
+    assert loaded() == (uvicorn_picows.CallbackProtocol, uvicorn_picows.PacedHttpProtocol)
