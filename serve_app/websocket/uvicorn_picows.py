@@ -336,6 +336,16 @@ class CallbackProtocol(WebSocketsSansIOProtocol):
         _feed(protocol, _request_bytes(self.request) + self._behind)
         self._behind = b""
         self.transport.resume_reading()
+        self._forget_handshake()
+
+    def _forget_handshake(self) -> None:
+        """Drop what only the handshake needed, and what would keep this object alive after its end.
+
+        That is half of what a socket holds, and all of its reference cycles: while they are there,
+        collections take as long as there are sockets, and hold the loop for that time.
+        """
+        del self.conn, self.request, self.response
+        del cast("dict[str, Any]", self.scope["extensions"])[EXTENSION]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the application, once, with the code that the connection really ended with."""
@@ -419,6 +429,8 @@ class PacedHttpProtocol(HttpToolsProtocol):
         assert upgrade is not None
         behind = self._read[upgrade.args[0] :]
         super().handle_websocket_upgrade()
+        # It refers to this object, which nobody needs any more.
+        del self.parser
         if behind and not self.transport.is_closing():
             protocol = self.transport.get_protocol()
             assert isinstance(protocol, asyncio.Protocol)

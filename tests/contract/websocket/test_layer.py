@@ -1,6 +1,8 @@
 """What every websocket layer keeps to, whoever made it: ``serve_app/websocket/connection.py``."""
 
 import asyncio
+import gc
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -553,6 +555,38 @@ async def test_a_peer_that_leaves_before_the_application_has_accepted(site, raw)
     site.may_accept.set()
     await site.until(lambda: site.running == 0)
     assert site.listener.is_quiet
+
+
+@pytest.fixture
+def _uncollected():
+    """Nothing but reference counts frees anything."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_uncollected")
+@pytest.mark.parametrize("who", ["client", "server"])
+async def test_what_is_gone_is_freed_without_a_collection(site, raw, who):
+    client = await raw()
+    client.writer.write(client.handshake())
+    assert await site.listener.next() == "open"
+    await client.response()
+    alive = weakref.WeakSet([site.listener.connection])
+    alive.update(site.server.server_state.connections)
+    # Whatever uvicorn made for this connection before its books changed hands.
+    alive.update(
+        one for one in gc.get_objects() if isinstance(one, uvicorn_picows.PacedHttpProtocol)
+    )
+    assert len(alive) == 2
+    if who == "server":
+        site.listener.connection.close(1000)
+    site.listener.connection = None
+    client.writer.write(client.frame(Opcode.CLOSE, (1000).to_bytes(2, "big")))
+    assert await site.listener.next() == 1000
+    await site.until(lambda: site.running == 0)
+    await site.until(lambda: len(alive) == 0)
 
 
 async def test_the_application_may_close(site):
