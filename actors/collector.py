@@ -9,9 +9,10 @@ import gc
 #: and of all generations. Python's own (700, 10, 10) look through a batch of answers several times,
 #: although reference counts free it, and through everything that lives again and again: with 2,000
 #: websockets that held a replica's loop for 0.2 to 0.5 s each time. Nothing on the paths of answers,
-#: joins and websockets leaves cycles (``tests/contract/websocket``, "freed without a collection"), so
-#: the old are looked through after two and a half million more, and the young for 3 ms at a time.
-_THRESHOLDS = (5_000, 500, 10)
+#: joins and websockets leaves cycles (``tests/contract/websocket``, "freed without a collection").
+#: So the young are looked through for 3 ms at a time, and the old after two million more: what other
+#: paths leave behind until then is some 200 MB.
+_THRESHOLDS = (5_000, 100, 3)
 
 
 @functools.cache
