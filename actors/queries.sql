@@ -366,7 +366,7 @@ CROSS JOIN LATERAL (
 
 -- name: list_sessions
 -- Sessions, newest first, behind the row that the cursor names.
-SELECT s.session_id, s.pin, q.title, s.created_at, s.finished_at, s.ended_at
+SELECT s.session_id, s.quiz_id, s.pin, q.title, s.created_at, s.finished_at, s.ended_at
 FROM sessions AS s JOIN quizzes AS q USING (quiz_id)
 WHERE $2::timestamptz IS NULL OR (s.created_at, s.session_id) < ($2, $3::uuid)
 ORDER BY s.created_at DESC, s.session_id DESC

@@ -13,7 +13,7 @@ from actors.postgres import AWAY, Database
 from actors.sql import queries
 from engine import limits
 from engine.errors import Conflict, NotFound, Unavailable
-from engine.ids import SessionId
+from engine.ids import QuizId, SessionId
 
 
 class ResultRow(msgspec.Struct, frozen=True):
@@ -41,6 +41,7 @@ class SessionRow(NamedTuple):
     """A session in a listing."""
 
     session_id: SessionId
+    quiz_id: QuizId
     pin: str
     title: str
     created_at: datetime
@@ -93,6 +94,7 @@ class ResultsReader:
         page = [
             SessionRow(
                 SessionId(str(row["session_id"])),
+                QuizId(str(row["quiz_id"])),
                 row["pin"],
                 row["title"],
                 row["created_at"],

@@ -152,12 +152,12 @@ class SessionActor:
         return (await self._session_here()).roster(search, RosterFilter(only), before, rows)
 
     async def lock(self) -> str:
-        """Whether somebody new may join, as :class:`engine.session.Lock` says it.
+        """Whether somebody new may join, as :func:`engine.session.door_of` says it.
 
         Raises:
             Unavailable: as above.
         """
-        return (await self._session_here()).lock.value
+        return (await self._session_here()).door
 
     # --- life -----------------------------------------------------------------------------------------
 

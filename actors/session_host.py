@@ -28,11 +28,11 @@ from engine.roster import Person, RosterFilter, roster_page
 from engine.session import (
     Decision,
     Done,
-    Lock,
     Pending,
     SessionState,
     decide,
     decide_answer,
+    door_of,
     evolve,
     forgive_absence,
     lock_for_flood,
@@ -220,9 +220,9 @@ class SessionHost:
         return [(who, people[who].nickname, points, rank) for who, points, rank in ranked]
 
     @property
-    def lock(self) -> Lock:
-        """Whether somebody new may join."""
-        return self._state.lock
+    def door(self) -> str:
+        """Whether somebody new may join; see :func:`engine.session.door_of`."""
+        return door_of(self._state)
 
     def roster(
         self, search: str, only: RosterFilter, before: int, rows: int

@@ -77,6 +77,10 @@ TYPED_CHARS_MAX: Final = 200
 #: Time the question stands alone before its answers open; 0 leaves it out.
 PREVIEW_MS_MAX: Final = 30_000
 PREVIEW_MS_DEFAULT: Final = 4_000
+#: Characters that are read within ``PREVIEW_MS_DEFAULT``, and what each further one takes: 250 words a
+#: minute, of 5 letters and a space. A longer question stands alone for so much longer, up to the bound.
+PREVIEW_CHARS: Final = 80
+READING_MS_PER_CHAR: Final = 40
 #: One extension of an open question by the host.
 EXTEND_MS_MIN: Final = 1_000
 EXTEND_MS_MAX: Final = 300_000
@@ -346,6 +350,8 @@ SCOREBOARDS_KEPT_MAX: Final = 20
 #: How often a replica tells who is connected to it, and after which time nobody believes it.
 PRESENCE_INTERVAL_MS: Final = 3_000
 PRESENCE_TTL_MS: Final = 8_000
+#: How often a replica looks whether somebody has come or gone, and tells that at once.
+PRESENCE_LOOK_MS: Final = 500
 
 # --- reads from replicas of the database ------------------------------------------------------------
 
@@ -425,6 +431,8 @@ assert 2 * TICKET_RENEW_S < TICKET_LIFE_S, "a page that was cut off holds a tick
 assert PARTICIPANTS_MAX * 100 <= ANSWERS_MAX, "Kahoot's largest quiz takes as many people as any"
 assert 2 * DOWNLOADS_SESSION_MAX <= DOWNLOADS_MAX, "one session does not take all places"
 assert DOWNLOAD_STALL_MS_MAX < CLIENT_SILENCE_MS_MAX, "told apart from a connection that is lost"
+assert PREVIEW_CHARS * READING_MS_PER_CHAR <= PREVIEW_MS_DEFAULT <= PREVIEW_MS_MAX
+assert PRESENCE_LOOK_MS < PRESENCE_INTERVAL_MS
 assert 2 * PRESENCE_INTERVAL_MS < PRESENCE_TTL_MS, "one report may be lost"
 assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"
 assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX

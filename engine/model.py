@@ -92,12 +92,25 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mode: Mode = Mode.LIVE
     scoring: ScoringPolicy = ScoringPolicy.SPEED
     streak_bonus: bool = False
-    #: Time the question stands alone before its answers open, 0 to leave it out.
+    #: Time a short question stands alone before its answers open, 0 to leave it out; see
+    #: :func:`preview_ms_of` for a longer one.
     preview_ms: int = limits.PREVIEW_MS_DEFAULT
     #: Close as soon as every participant has answered.
     close_when_all_answered: bool = True
     #: Whether people may join after the lobby.
     late_join: bool = True
+
+
+def preview_ms_of(question: Question, settings: SessionSettings) -> int:
+    """How long a question stands alone before its answers open: long enough to be read.
+
+    >>> preview_ms_of(Question(QuestionKind.TYPED, "a" * 180), SessionSettings(preview_ms=4_000))
+    8000
+    """
+    if not settings.preview_ms:
+        return 0
+    more_ms = max(0, len(question.text) - limits.PREVIEW_CHARS) * limits.READING_MS_PER_CHAR
+    return min(settings.preview_ms + more_ms, limits.PREVIEW_MS_MAX)
 
 
 def normalize_typed(text: str) -> str:

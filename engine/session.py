@@ -13,7 +13,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
@@ -38,7 +38,7 @@ from engine.events import (
     Unlocked,
 )
 from engine.ids import OpeningNo, ParticipantId, QuestionIndex, SessionId
-from engine.model import Mode, Question, QuestionKind, Quiz, SessionSettings
+from engine.model import Mode, Question, QuestionKind, Quiz, SessionSettings, preview_ms_of
 from engine.phases import TRANSITIONS, Phase, Step
 from engine.scoreboard import Scoreboard
 from engine.scoring import is_correct, points_for
@@ -410,6 +410,17 @@ def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pendi
     return Decision((joined,))
 
 
+#: What :func:`door_of` says when a session has started and takes nobody after its lobby.
+STARTED: Final = "started"
+
+
+def door_of(state: SessionState) -> str:
+    """Whether somebody new may join: a value of :class:`Lock`, or :data:`STARTED`."""
+    if state.lock is Lock.OPEN and state.phase is not Phase.LOBBY and not state.settings.late_join:
+        return STARTED
+    return state.lock.value
+
+
 def _check_door(state: SessionState, command: Join) -> None:
     """Refuse somebody new whom the session does not let in now, whatever the name."""
     if state.phase.is_over:
@@ -504,13 +515,14 @@ def _ask(
     state: SessionState, index: QuestionIndex, command: Move, now_ms: int
 ) -> tuple[Event, ...]:
     opening_no = OpeningNo(state.current_no + 1)
-    if state.settings.preview_ms == 0:
+    preview_ms = preview_ms_of(state.quiz.questions[index], state.settings)
+    if not preview_ms:
         return (_opened(state, opening_no, index, command, now_ms),)
     return (
         Previewed(
             opening_no=opening_no,
             question_index=index,
-            opens_ms=now_ms + state.settings.preview_ms,
+            opens_ms=now_ms + preview_ms,
             at_ms=now_ms,
             command_id=command.command_id,
         ),

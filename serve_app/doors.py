@@ -1,4 +1,4 @@
-"""Whether a session is locked, for people who have not typed a name yet."""
+"""Whether a session takes somebody new, for people who have not typed a name yet."""
 
 from __future__ import annotations
 
@@ -23,25 +23,28 @@ class Doors:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._known: dict[SessionId, tuple[float, bool]] = {}
-        self._asking = SharedWork[SessionId, bool]()
+        self._known: dict[SessionId, tuple[float, str]] = {}
+        self._asking = SharedWork[SessionId, str]()
 
-    async def is_locked(self, session_id: SessionId) -> bool:
-        """Whether it is locked, as far as that can be told at once; the join itself is what decides."""
-        until, locked = self._known.get(session_id, (0.0, False))
+    async def state(self, session_id: SessionId) -> str:
+        """What :func:`engine.session.door_of` says, as far as it can be told at once.
+
+        The join itself is what decides.
+        """
+        until, door = self._known.get(session_id, (0.0, Lock.OPEN.value))
         if time.monotonic() < until:
-            return locked
+            return door
         return await self._asking.do(session_id, lambda: self._ask(session_id))
 
-    async def _ask(self, session_id: SessionId) -> bool:
-        locked = False
+    async def _ask(self, session_id: SessionId) -> str:
+        door = Lock.OPEN.value
         try:
             async with asyncio.timeout(limits.DOOR_ANSWER_MS_MAX / 1000):
-                locked = await self._gateway.call(session_id, "lock") != Lock.OPEN
+                door = await self._gateway.call(session_id, "lock")
         except (QuizError, TimeoutError, AttributeError) as error:
             # Away, busy, or an actor of the version before, which has no lock.
             log.info("action=door_unknown session=%s reason=%r", session_id, error)
         if len(self._known) >= _KEPT_MAX:
             self._known.clear()
-        self._known[session_id] = (time.monotonic() + limits.DOOR_TTL_MS / 1000, locked)
-        return locked
+        self._known[session_id] = (time.monotonic() + limits.DOOR_TTL_MS / 1000, door)
+        return door

@@ -9,6 +9,7 @@ from starlette.requests import cookie_parser
 
 from engine import limits
 from engine.model import Mode
+from engine.session import STARTED, Lock
 from engine.wire import FaultReply, JoinedReply, JoinItem, encode_json
 from serve_app.api.hot import Call, HotRoute, Reply, operation
 from serve_app.device import device_of
@@ -23,13 +24,17 @@ _Key = Annotated[
 
 
 class PinInfo(msgspec.Struct, frozen=True):
-    """The live session of a PIN. ``locked``: nobody new may join now."""
+    """The live session of a PIN.
+
+    ``locked``: nobody new may join now; ``started``: because it takes nobody after its lobby.
+    """
 
     session_id: str
     title: str
     mode: Mode
     finished: bool
     locked: bool
+    started: bool
 
 
 class JoinBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,8 +60,15 @@ _decode = msgspec.json.Decoder(JoinBody).decode
 async def _find(call: Call) -> Reply:
     replica = call.replica
     info = await replica.directory.by_pin(call.subject)
-    locked = not info.finished and await replica.doors.is_locked(info.session_id)
-    found = PinInfo(info.session_id, info.title, Mode(info.mode), info.finished, locked)
+    door = Lock.OPEN.value if info.finished else await replica.doors.state(info.session_id)
+    found = PinInfo(
+        info.session_id,
+        info.title,
+        Mode(info.mode),
+        info.finished,
+        locked=door != Lock.OPEN,
+        started=door == STARTED,
+    )
     return Reply(200, encode_json(found))
 
 

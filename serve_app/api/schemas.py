@@ -156,6 +156,7 @@ class SessionOut(BaseModel):
     """A session in a listing."""
 
     session_id: str
+    quiz_id: str
     pin: str
     title: str
     created_at: datetime

@@ -1,5 +1,6 @@
 """The rules, one by one. Laws that hold for every game stand in test_laws.py."""
 
+import msgspec
 import pytest
 
 from engine import limits
@@ -14,6 +15,7 @@ from engine.session import (
     Pending,
     clean_nickname,
     decide,
+    door_of,
     fold_nickname,
     forgive_absence,
     lock_for_flood,
@@ -120,6 +122,33 @@ def test_late_joins_start_with_nothing_unless_they_are_not_allowed():
     assert driver.state.scoreboard.rank(late) == 1
     strict = opened(settings=SessionSettings(preview_ms=0, late_join=False))
     assert refused(strict, "wrong_phase", Join("some-key", "Lea")).detail
+    assert (door_of(driver.state), door_of(strict.state)) == ("open", "started")
+
+
+def test_the_door_of_a_lobby_is_open_or_locked_whatever_comes_later():
+    driver = SessionDriver(settings=SessionSettings(late_join=False))
+    assert door_of(driver.state) == "open"
+    driver.move(Step.LOCK)
+    assert door_of(driver.state) == "host"
+
+
+@pytest.mark.parametrize(
+    ("chars", "preview_ms", "expected_ms"),
+    [
+        (8, 4_000, 4_000),
+        (limits.PREVIEW_CHARS, 4_000, 4_000),
+        (280, 4_000, 12_000),
+        (800, 4_000, limits.PREVIEW_MS_MAX),
+        (800, 0, 0),
+    ],
+)
+def test_a_longer_question_stands_alone_for_longer(chars, preview_ms, expected_ms):
+    question = msgspec.structs.replace(make_question(), text="x" * chars)
+    driver = opened(question, settings=SessionSettings(preview_ms=preview_ms))
+    opening = driver.state.current
+    if preview_ms:
+        assert opening.closes_ms - driver.now_ms == expected_ms
+    assert driver.state.phase is (Phase.PREVIEW if preview_ms else Phase.QUESTION_OPEN)
 
 
 @pytest.mark.parametrize("step", [Step.FINISH, Step.CANCEL])

@@ -79,6 +79,21 @@ async def test_the_join_page_is_told_of_the_lock_and_the_actor_is_asked_once(cli
     assert replica.calls == [("lock",)]
 
 
+async def test_a_started_session_is_told_from_a_locked_one(client, replica, monkeypatch):
+    monkeypatch.setattr(limits, "DOOR_TTL_MS", 0)
+    told = {}
+    for door in ("open", "host", "flood", "started"):
+        replica.lock = door
+        found = (await client.get(FIND)).json()
+        told[door] = (found["locked"], found["started"])
+    assert told == {
+        "open": (False, False),
+        "host": (True, False),
+        "flood": (True, False),
+        "started": (True, True),
+    }
+
+
 async def test_what_is_known_of_the_lock_is_soon_asked_anew(client, replica, monkeypatch):
     monkeypatch.setattr(limits, "DOOR_TTL_MS", 0)
     assert not (await client.get(FIND)).json()["locked"]
@@ -115,5 +130,5 @@ async def test_sessions_that_were_looked_at_are_not_remembered_for_ever(replica,
 
     replica.call = call
     for number in range(10):
-        await replica.doors.is_locked(f"session-{number}")
+        await replica.doors.state(f"session-{number}")
         assert len(replica.doors._known) <= 3
