@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from serve_app.hub import Hub
 #: Connections that are told in one command.
 _BATCH = 1_000
 
+#: Returns until when they are believed, by Redis's clock.
 _TELL: Final = f"""{NOW_MS}
 local until_ms = now_ms + tonumber(ARGV[1])
 for number = 2, #ARGV do
@@ -25,6 +26,15 @@ for number = 2, #ARGV do
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms)
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return until_ms
+"""
+#: Members and what was told of each; those whom another replica has told since are there yet.
+_LEAVE: Final = """
+for number = 1, #ARGV, 2 do
+    if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[number]) or -1) == tonumber(ARGV[number + 1]) then
+        redis.call('ZREM', KEYS[1], ARGV[number])
+    end
+end
 return 0
 """
 _COUNT: Final = f"""{NOW_MS}
@@ -42,6 +52,12 @@ return found
 """
 
 
+def _batches(members: Collection[str]) -> Iterator[list[str]]:
+    ordered = list(members)
+    for first in range(0, len(ordered), _BATCH):
+        yield ordered[first : first + _BATCH]
+
+
 class Present(NamedTuple):
     """Who is connected to a session: participants, each once, and sockets of those who watch."""
 
@@ -55,7 +71,7 @@ def _keys(session_id: SessionId) -> tuple[str, str]:
 
 
 async def present_in(cache: Cache, session_id: SessionId) -> Present:
-    """How many are connected; those that left a moment ago are counted for ``PRESENCE_TTL_MS``.
+    """How many are connected; those of a replica that has died are counted for ``PRESENCE_TTL_MS``.
 
     Raises:
         Unavailable: Redis is away.
@@ -90,35 +106,77 @@ class Presence:
         self._cache = cache
         self._hub = hub
         self._replica = uuid.uuid4().hex[:12]
+        #: Key -> member -> until when it was told to be there.
+        self._told: dict[str, dict[str, int]] = {}
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
+        interval, look = limits.PRESENCE_INTERVAL_MS, limits.PRESENCE_LOOK_MS
+        waited_ms = 0
         while True:
-            await asyncio.sleep(limits.PRESENCE_INTERVAL_MS / 1000)
+            await asyncio.sleep(look / 1000)
+            waited_ms += look
             with suppress(Unavailable):  # told again soon
-                await self.tell()
+                if waited_ms >= interval:
+                    waited_ms = 0
+                    await self.tell()
+                else:
+                    await self.tell_changes()
 
     async def tell(self) -> None:
-        """Tell who is connected here now.
+        """Tell who is connected here now, so that nobody forgets them.
 
         Raises:
             Unavailable: Redis is away.
         """
+        here = self._here()
+        await self._leave(here)
+        for key, members in here.items():
+            await self._tell(key, members)
+
+    async def tell_changes(self) -> None:
+        """Tell who has come or gone since it was last told. O(connections), and nothing if nobody has.
+
+        Raises:
+            Unavailable: Redis is away.
+        """
+        here = self._here()
+        await self._leave(here)
+        for key, members in here.items():
+            await self._tell(key, members - self._told.get(key, {}).keys())
+
+    def _here(self) -> dict[str, set[str]]:
+        """Key -> its members who are connected to this replica."""
+        here: dict[str, set[str]] = {}
         for room in self._hub.rooms():
-            participants = [str(who) for who in room.participants]
-            viewers = [
+            participants, viewers = _keys(room.session_id)
+            here[participants] = {str(who) for who in room.participants}
+            here[viewers] = {
                 f"{self._replica}:{id(viewer)}"
                 for viewer in room.viewers
                 if not viewer.participant_id
-            ]
-            for key, members in zip(_keys(room.session_id), (participants, viewers), strict=True):
-                for first in range(0, len(members), _BATCH):
-                    await self._tell(key, members[first : first + _BATCH])
+            }
+        return here
 
-    async def _tell(self, key: str, members: list[str]) -> None:
-        await self._cache.ask(
-            lambda client: client.eval(_TELL, 1, key, limits.PRESENCE_TTL_MS, *members)
-        )
+    async def _tell(self, key: str, members: Collection[str]) -> None:
+        for some in _batches(members):
+            until_ms: int = await self._eval(_TELL, key, limits.PRESENCE_TTL_MS, *some)
+            self._told.setdefault(key, {}).update(dict.fromkeys(some, until_ms))
+
+    async def _leave(self, here: dict[str, set[str]]) -> None:
+        """Tell of those who were told and are here no more."""
+        for key, told in list(self._told.items()):
+            gone = told.keys() - here.get(key, set())
+            for some in _batches(gone):
+                await self._eval(_LEAVE, key, *(part for who in some for part in (who, told[who])))
+                for who in some:
+                    del told[who]
+            if not told:
+                del self._told[key]
+
+    async def _eval(self, script: str, key: str, *args: str | int) -> int:
+        answered: int = await self._cache.ask(lambda client: client.eval(script, 1, key, *args))
+        return answered
 
     async def close(self) -> None:
         """Tell no more."""

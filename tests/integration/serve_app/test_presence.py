@@ -41,7 +41,7 @@ class Replica:
 
 @pytest.fixture
 async def make_replica(redis_url, monkeypatch):
-    monkeypatch.setattr(limits, "PRESENCE_INTERVAL_MS", 60_000)
+    monkeypatch.setattr(limits, "PRESENCE_LOOK_MS", 60_000)
     replicas = []
 
     def make(session_id, participants, viewers=0):
@@ -97,8 +97,37 @@ async def test_those_of_whom_nobody_tells_any_more_are_forgotten(make_replica, m
             await asyncio.sleep(0.05)
 
 
+async def test_who_comes_and_goes_is_told_as_a_change(make_replica):
+    replica = make_replica(SESSION, [1, 2], viewers=1)
+    await replica.presence.tell_changes()
+    assert await present_in(replica.cache, SESSION) == Present(2, 1)
+    replica.room.participants[ParticipantId(3)] = SimpleNamespace(participant_id=ParticipantId(3))
+    del replica.room.participants[ParticipantId(1)]
+    replica.room.viewers = []
+    await replica.presence.tell_changes()
+    assert await present_in(replica.cache, SESSION) == Present(2, 0)
+    assert await connected_of(replica.cache, SESSION, [1, 2, 3]) == {2, 3}
+    replica.presence._hub.rooms = list
+    await replica.presence.tell_changes()
+    assert await present_in(replica.cache, SESSION) == Present(0, 0)
+    assert not replica.presence._told
+
+
+async def test_who_has_come_back_through_another_replica_stays(make_replica):
+    before, after = make_replica(SESSION, [1]), make_replica(SESSION, [1])
+    await before.presence.tell()
+    async with asyncio.timeout(10):
+        while True:  # until the two are told in different milliseconds
+            await after.presence.tell()
+            if after.presence._told != before.presence._told:
+                break
+    before.room.participants.clear()
+    await before.presence.tell_changes()
+    assert await present_in(before.cache, SESSION) == Present(1, 0)
+
+
 async def test_a_replica_tells_by_itself(make_replica, monkeypatch):
-    monkeypatch.setattr(limits, "PRESENCE_INTERVAL_MS", 20)
+    monkeypatch.setattr(limits, "PRESENCE_LOOK_MS", 20)
     replica = make_replica(SESSION, [1])
     async with asyncio.timeout(10):
         while await present_in(replica.cache, SESSION) != Present(1, 0):  # noqa: ASYNC110
