@@ -9,6 +9,7 @@ import msgspec
 from engine import limits
 from engine.errors import Malformed
 from engine.importers.report import ImportReport, Skipped, quote
+from engine.importers.wording import in_words
 from engine.model import Question, Quiz, check_question
 
 
@@ -41,7 +42,7 @@ def parse(data: bytes, title: str) -> ImportReport:
     try:
         file = _file_decoder.decode(data.removeprefix(b"\xef\xbb\xbf"))
     except _UNREADABLE as error:
-        raise Malformed(f"file: {error}") from None
+        raise Malformed(f"file: {in_words(str(error))}") from None
     questions: list[Question] = []
     skipped: list[Skipped] = []
     for number, raw in enumerate(file.questions, 1):
@@ -64,7 +65,7 @@ def _question(raw: msgspec.Raw) -> Question | str:
     except Malformed as error:
         return error.detail
     except _UNREADABLE as error:
-        return str(error)
+        return in_words(str(error))
 
 
 def _item(raw: msgspec.Raw) -> str:

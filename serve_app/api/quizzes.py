@@ -99,12 +99,17 @@ async def import_file(
     request: Request,
     _: Operator,
     format: Annotated[  # noqa: A002 - the name in the address
-        str, Query(description=f"one of {', '.join(FORMATS)}", max_length=40)
-    ],
+        str,
+        Query(description=f"one of {', '.join(FORMATS)}; empty: by the content", max_length=40),
+    ] = "",
     title: Annotated[str, Query(max_length=limits.TITLE_CHARS_MAX)] = "",
+    file_name: Annotated[
+        str, Query(description="the title if nothing else gives one", max_length=1_000)
+    ] = "",
 ) -> Response:
     """Every item that cannot be a question is reported with its line; the others are kept."""
-    report = await _parse(request, lambda data: import_quiz(data, format, title))
+    name = file_name[: limits.TITLE_CHARS_MAX]
+    report = await _parse(request, lambda data: import_quiz(data, format, title, name))
     row = await _library(request).create(report.quiz)
     skipped, warnings = ([note._asdict() for note in notes] for notes in report[1:])
     body = encode_json({**row._asdict(), "skipped": skipped, "warnings": warnings})

@@ -1,5 +1,8 @@
 """The door of all importers: bounds, and errors for a file as a whole."""
 
+import re
+
+import msgspec
 import pytest
 
 from engine import limits
@@ -20,7 +23,7 @@ GOOD = b"#Q A question?\n^ a\nA a\nB b\n"
         (b"", "opentriviaqa", "t", "quiz_empty", "it has no question"),
         (b"#Q x\n", "opentriviaqa", "t", "quiz_empty", "the first of 1 skipped: 0 answers"),
         (b'{"title":"t","questions":[]}', "rayquiz", "", "quiz_empty", "it has no question"),
-        (b'{"questions":[7]}', "rayquiz", "t", "quiz_empty", "the first of 1 skipped: Expected"),
+        (b'{"questions":[7]}', "rayquiz", "t", "quiz_empty", "the first of 1 skipped: question: it is"),
         (b"nothing of the kind", "rayquiz", "t", "malformed", "file: "),
     ],
 )  # fmt: skip
@@ -65,3 +68,52 @@ def test_as_many_items_as_are_looked_at_are_all_reported():
 def test_both_formats_give_a_quiz():
     assert import_quiz(GOOD, "opentriviaqa", "t").quiz.questions
     assert import_quiz(to_json(make_quiz()), "rayquiz", "").quiz == make_quiz()
+
+
+@pytest.mark.parametrize(
+    "data", [to_json(make_quiz()), b"\xef\xbb\xbf  " + to_json(make_quiz()), GOOD]
+)
+def test_the_format_is_found_in_the_file(data):
+    assert import_quiz(data, "", "t").quiz.questions
+
+
+@pytest.mark.parametrize(
+    ("data", "looks"),
+    [
+        (b"%PDF-1.7", "it looks like a PDF document"),
+        (b"PK\x03\x04...", "it looks like a ZIP, Excel, Word or OpenDocument file"),
+        (b"<!doctype html>", "it looks like a web page"),
+        ("#Q x".encode("utf-16"), "it looks like a text in UTF-16"),
+        (b"Question;Answer\nWhich?;This", "its format is not known; Rayquiz (JSON)"),
+        (b" ", "it is empty"),
+    ],
+)
+def test_a_file_of_no_known_format_is_named_for_what_it_looks_like(data, looks):
+    with pytest.raises(Malformed, match=re.escape(looks)) as caught:
+        import_quiz(data, "", "t")
+    assert caught.value.code == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("data", "said", "found"),
+    [
+        (GOOD, "rayquiz", "OpenTriviaQA"),
+        (to_json(make_quiz()), "opentriviaqa", "Rayquiz"),
+        (b"PK\x03\x04...", "opentriviaqa", "Excel"),
+    ],
+)
+def test_a_file_of_another_format_is_told_so_instead_of_read(data, said, found):
+    with pytest.raises(Malformed, match=found):
+        import_quiz(data, said, "t")
+
+
+def test_a_text_that_begins_with_a_brace_is_no_json():
+    assert import_quiz(b"{a note}\n" + GOOD, "opentriviaqa", "t").quiz.questions
+
+
+@pytest.mark.parametrize(
+    ("title", "own", "expected"), [("Mine", "Own", "Mine"), ("", "Own", "Own"), ("", "", "planets")]
+)
+def test_the_name_of_the_file_is_its_title_only_when_nothing_else_is(title, own, expected):
+    data = to_json(msgspec.structs.replace(make_quiz(), title=own))
+    assert import_quiz(data, "", title, "planets").quiz.title == expected

@@ -69,7 +69,14 @@ def test_a_bad_question_is_skipped_with_its_number_and_the_rest_imported():
     report = imported({"title": "t", "questions": questions})
     assert [q.text for q in report.quiz.questions] == ["A single question?", "The last one"]
     assert [s.line for s in report.skipped] == [2, 3, 4, 5, 6, 7]
-    names = ["`color`", "choice 9", "riddle", "$.correct[0]", "`text`", "Expected `object`"]
+    names = [
+        "color: there is no such field",
+        "choice 9",
+        "kind: 'riddle' is none of single, multiple, true_false, typed",
+        "correct[0]: it is a text; a whole number is needed",
+        "text: it is missing",
+        "question: it is a text; a group of fields in { } is needed",
+    ]
     for skipped, name in zip(report.skipped, names, strict=True):
         assert name in skipped.reason
     assert report.skipped[4].item == '{"kind":"single"}'

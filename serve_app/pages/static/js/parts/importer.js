@@ -5,13 +5,7 @@ import { call } from "../lib/api.js";
 import { QUIZ_BYTES_MAX } from "../lib/facts.js";
 import { plural } from "../lib/words.js";
 
-const FORMATS = [
-  { name: "rayquiz", text: "Rayquiz (JSON)" },
-  { name: "opentriviaqa", text: "OpenTriviaQA (text)" },
-];
-
 export function Importer({ token, onImported }) {
-  const [format, setFormat] = useState("rayquiz");
   const [title, setTitle] = useState("");
   const [file, setFile] = useState(null);
   const [busy, setBusy] = useState(false);
@@ -19,10 +13,9 @@ export function Importer({ token, onImported }) {
   const [report, setReport] = useState(null);
 
   const choose = (event) => {
-    const chosen = event.target.files[0] ?? null;
-    setFile(chosen);
+    setFile(event.target.files[0] ?? null);
     setReport(null);
-    if (chosen) setFormat(chosen.name.endsWith(".json") ? "rayquiz" : "opentriviaqa");
+    setProblem("");
   };
   const submit = async (event) => {
     event.preventDefault();
@@ -31,12 +24,13 @@ export function Importer({ token, onImported }) {
     setBusy(true);
     setProblem("");
     try {
-      const query = new URLSearchParams({ format, title: title.trim() || file.name.replace(/\.[^.]+$/, "") });
+      // The server finds out the format, and takes the file's name only where there is no title at all.
+      const query = new URLSearchParams({ title: title.trim(), file_name: file.name.replace(/\.[^.]+$/, "") });
       const made = await call("POST", `/quizzes/import?${query}`, { token, body: file });
       setReport(made);
       onImported();
     } catch (error) {
-      setProblem(`${error.message} ${error.detail === error.message ? "" : error.detail}`);
+      setProblem(problemOf(error));
     }
     setBusy(false);
   };
@@ -44,14 +38,17 @@ export function Importer({ token, onImported }) {
   return html`<form class="importer" onSubmit=${submit}>
     <h2>Import a quiz</h2>
     <label>File<input type="file" accept=".json,.txt,application/json,text/plain" onChange=${choose} /></label>
-    <label>Format<select value=${format} onChange=${(event) => setFormat(event.target.value)}>
-      ${FORMATS.map(({ name, text }) => html`<option key=${name} value=${name}>${text}</option>`)}
-    </select></label>
-    <label>Title <small>(else the file’s own)</small><input class="text-input" value=${title} onInput=${(event) => setTitle(event.target.value)} /></label>
+    <label>Title <small>(if it should differ from the file’s)</small><input class="text-input" value=${title} onInput=${(event) => setTitle(event.target.value)} /></label>
     <button class="button" type="submit" aria-busy=${busy}>${busy ? "Importing…" : "Import"}</button>
     <p class="field-error" role="alert">${problem}</p>
     ${report && html`<${Report} report=${report} />`}
   </form>`;
+}
+
+// What is wrong with the file, without the name of the field that it came in.
+function problemOf(error) {
+  if (!["malformed", "quiz_empty", "invalid_quiz"].includes(error.code)) return error.message;
+  return `This file cannot be imported: ${error.detail.replace(/^file: /, "")}.`;
 }
 
 function Report({ report }) {
