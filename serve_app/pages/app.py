@@ -32,6 +32,7 @@ PAGES: Final = {
     "host": "Host console",
     "board": "Big screen",
     "library": "Quiz library",
+    "results": "Results",
 }
 _CACHE_FOR_EVER: Final = "public, max-age=31536000, immutable"
 _CACHE_CHECKED: Final = "no-cache"

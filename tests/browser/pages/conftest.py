@@ -36,6 +36,12 @@ expect.set_options(timeout=20_000)
 _PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 _LAPTOP = {"viewport": {"width": 1280, "height": 800}}
 _PROJECTOR = {"viewport": {"width": 1920, "height": 1080}}
+_SIZES = {
+    "phone": {"width": 390, "height": 844},
+    "tablet": {"width": 1280, "height": 800},
+    "laptop": {"width": 1366, "height": 768},
+    "projector": {"width": 1920, "height": 1080},
+}
 
 
 class Network:
@@ -179,6 +185,17 @@ class Stage:
     async def press(self, host: Page, name: str) -> None:
         """Press a button of the host's console."""
         await host.get_by_role("button", name=name, exact=True).click()
+
+    async def everywhere(self, page: Page, moment: str) -> None:
+        """Look at a page in every size: nothing may stand out of it."""
+        before = page.viewport_size
+        for name, size in _SIZES.items():
+            await page.set_viewport_size(size)
+            assert await page.evaluate(
+                "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+            ), f"{moment}: wider than {name}"
+            await self.shoot(moment, **{name: page})
+        await page.set_viewport_size(before)
 
     async def shoot(self, moment: str, **screens: Page) -> None:
         """Save what the screens show."""

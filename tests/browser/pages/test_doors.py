@@ -165,3 +165,38 @@ async def test_a_page_renews_its_token_when_half_of_its_life_is_over(stage):
     assert early == 0
     assert asked == [["/api/sessions/s/tokens", f"Bearer {before}"]]
     assert kept == [token] == [after]
+
+
+async def test_a_host_whose_tab_is_gone_finds_the_session_its_results_and_the_next_one(stage):
+    session = stage.session(_PLANET)
+    library = await stage.open(f"/library#token={stage.site.operator_token}")
+    await stage.join(session, "Mia")
+    # A new tab: nothing but what the browser keeps.
+    tab = await library.context.new_page()
+    await library.close()
+    await tab.goto(f"{stage.site.base_url}/library")
+    await stage.everywhere(tab, "library")
+    running = tab.locator(".running-row").filter(has_text=grouped(session["pin"]))
+    await expect(running.get_by_role("link", name="Big screen")).to_be_visible()
+    await running.get_by_role("button", name=re.compile("^Host")).click()
+    await stage.press(tab, "Start")
+    await expect(tab.get_by_role("link", name="Library")).to_be_visible()
+    await stage.press(tab, "Close now")
+    await stage.press(tab, "Final result")
+    await expect(tab.get_by_role("button", name="Play again")).to_be_visible()
+    await stage.everywhere(tab, "host-end")
+    await stage.press(tab, "See the results")
+    await expect(tab.locator("tbody th")).to_have_text("Mia")
+    await tab.get_by_role("link", name="Library").click()
+    played = tab.get_by_role("button", name=re.compile("^Results of The solar system"))
+    await played.first.click()
+    await expect(tab.locator("tbody th")).to_have_text("Mia")
+    await stage.press(tab, "Play again")
+    await expect(tab.locator(".host-pin")).not_to_contain_text(grouped(session["pin"]))
+    await expect(tab.get_by_role("button", name="Start", exact=True)).to_be_visible()
+    await stage.press(tab, "End…")
+    await stage.press(tab, "Cancel the quiz")
+    await tab.get_by_role("link", name="Library").click()
+    await stage.press(tab, "Sign out")
+    await tab.goto(f"{stage.site.base_url}/library")
+    await expect(tab.get_by_role("heading")).to_have_text("This page needs the operator’s link")

@@ -15,24 +15,6 @@ _PLANET = {
     "correct": [1],
     "time_limit_ms": 20_000,
 }
-_SIZES = {
-    "phone": {"width": 390, "height": 844},
-    "tablet": {"width": 1280, "height": 800},
-    "laptop": {"width": 1366, "height": 768},
-    "projector": {"width": 1920, "height": 1080},
-}
-
-
-async def everywhere(stage, page, moment):
-    """Look at a page in every size: nothing may stand out of it."""
-    before = page.viewport_size
-    for name, size in _SIZES.items():
-        await page.set_viewport_size(size)
-        assert await page.evaluate(
-            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-        ), f"{moment}: wider than {name}"
-        await stage.shoot(moment, **{name: page})
-    await page.set_viewport_size(before)
 
 
 async def test_a_locked_game_lets_nobody_new_in_and_says_so_before_a_name_is_typed(stage):
@@ -43,7 +25,7 @@ async def test_a_locked_game_lets_nobody_new_in_and_says_so_before_a_name_is_typ
     await stage.press(host, "Lock the game")
     for page in (host, board):
         await expect(page.get_by_text("The game is locked.")).to_be_visible()
-    await everywhere(stage, host, "locked")
+    await stage.everywhere(host, "locked")
     await stage.shoot("locked", board=board)
     await mia.reload()
     await expect(mia.get_by_role("heading", name="You’re in!")).to_be_visible()
@@ -74,7 +56,7 @@ async def test_a_flood_is_told_in_plain_words_and_undone_with_one_tap(stage, net
     await stage.press(host, "Lock the game")
     banner = host.get_by_role("alert").filter(has_text="Someone is flooding your game")
     await expect(banner).to_contain_text("We locked it.")
-    await everywhere(stage, host, "flooded")
+    await stage.everywhere(host, "flooded")
     await banner.get_by_role("button", name="See who joined").click()
     dialog = host.get_by_role("dialog", name="Players")
     await expect(dialog.get_by_role("radio", name="Never connected")).to_be_checked()
@@ -96,7 +78,7 @@ async def test_all_that_match_a_search_are_removed_with_one_press(stage):
     rows = dialog.locator(".players-list .players-row")
     await expect(rows).to_have_count(100)
     await expect(rows.last).to_contain_text(re.compile("Bot"))
-    await everywhere(stage, host, "players")
+    await stage.everywhere(host, "players")
     await dialog.get_by_role("button", name="Show more").click()
     await expect(rows).to_have_count(127)
     await expect(rows.last).to_contain_text("Mia")
@@ -163,11 +145,12 @@ async def test_answers_that_no_human_gave_are_told_to_the_host_and_may_be_left_o
     await stage.press(host, "Start")
     await mia.get_by_role("button", name="B Jupiter").click()
     await stage.press(host, "Final result")
+    await stage.press(host, "See the results")
     told = host.locator(".too-fast")
     await expect(told).to_contain_text(
         "1 answer came faster than anybody can read the choices (under 0.2 s): Mia (1)."
     )
-    await everywhere(stage, host, "too-fast")
+    await stage.everywhere(host, "too-fast")
     for query, leaves_out in (
         ("?format=csv", False),
         ("?format=csv&leave_out_too_fast=true", True),
@@ -175,7 +158,7 @@ async def test_answers_that_no_human_gave_are_told_to_the_host_and_may_be_left_o
         if leaves_out:
             await told.get_by_role("checkbox").check()
         async with host.expect_request(f"**/results{query}"), host.expect_download() as file:
-            await stage.press(host, "Download results (CSV)")
+            await stage.press(host, "Download table (CSV)")
         text = (await (await file.value).path()).read_text("utf-8-sig")
         assert text.startswith("rank,name,points,answered,right,too fast"), text
         assert "\n1,Mia," in text

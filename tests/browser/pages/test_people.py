@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -280,6 +281,22 @@ async def test_operator_imports_a_file_and_opens_a_session(stage):
     report = library.locator(".import-report")
     await expect(report).to_contain_text("1 question imported, 1 item left out")
     await stage.shoot("library", laptop=library)
+    own = {"title": "Its own title", "questions": [_PLANET, {**_PLANET, "kind": "quiz"}]}
+    for name, data in (
+        ("x.json", json.dumps(own).encode()),
+        ("x.txt", b"%PDF-1.7"),
+        ("y.txt", b"a;b"),
+    ):
+        file = {"name": name, "mimeType": "text/plain", "buffer": data}
+        await library.set_input_files("input[type=file]", file)
+        await library.get_by_role("button", name="Import").click()
+        if name == "x.json":
+            await expect(report).to_contain_text("Its own title: 1 question imported")
+            await expect(report).to_contain_text("kind: 'quiz' is none of single, multiple")
+    await expect(library.locator(".importer .field-error")).to_have_text(
+        "This file cannot be imported: its format is not known; "
+        "Rayquiz (JSON) and OpenTriviaQA (text) can be imported."
+    )
     await library.get_by_role("button", name="Play planets").first.click()
     await library.get_by_role("button", name="Open the lobby").click()
     await library.wait_for_url(re.compile(r"/host$"))

@@ -96,11 +96,18 @@ async def test_host_two_phones_and_board_play_a_whole_quiz(stage):
     await stage.press(host, "Final result")
 
     await expect(mia.get_by_role("heading", name="You won!")).to_be_visible()
-    await expect(ben.get_by_role("heading", name="Second place!")).to_be_visible()
+    await expect(ben.get_by_role("heading", name="Well played!")).to_be_visible()
     await expect(board.locator(".step-1.shown .nickname")).to_have_text("Mia")
     await stage.shoot("podium", **screens)
+    await stage.press(host, "See the results")
+    questions = host.locator(".question-result")
+    await expect(questions).to_have_count(3)
+    await expect(questions.filter(has_text=_PLANET["text"])).to_contain_text("50 % correct")
+    await expect(questions.filter(has_text=_GALAXY["text"])).to_contain_text("Andromeda")
+    await expect(host.locator("tbody th")).to_have_text(["Mia", "Ben"])
+    await stage.everywhere(host, "results")
     async with host.expect_download() as download:
-        await stage.press(host, "Download results (CSV)")
+        await stage.press(host, "Download table (CSV)")
     table = Path(await (await download.value).path()).read_text("utf-8-sig").splitlines()
     assert table[0].startswith("rank,name,points,answered,right")
     assert [line.split(",")[1] for line in table[1:]] == ["Mia", "Ben"]

@@ -14,7 +14,6 @@ import segno
 
 from engine import limits
 from engine.errors import CODES
-from engine.importers import FORMATS
 from engine.model import SessionSettings
 from engine.phases import Phase
 from engine.pins import PinStyle
@@ -301,11 +300,6 @@ def test_settings_offered_are_the_sessions(assets):
     block = text.split("const START = {")[1].split("};")[0]
     names = re.findall(r"(\w+):", block)
     assert names == list(inspect.signature(SessionSettings).parameters)
-
-
-def test_import_formats_are_the_importers(assets):
-    text = assets.files["js/parts/importer.js"].body.decode()
-    assert set(re.findall(r'\{ name: "(\w+)"', text)) == set(FORMATS)
 
 
 def test_every_possible_choice_has_letter_shape_and_colours(assets):

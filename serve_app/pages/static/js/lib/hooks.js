@@ -39,6 +39,13 @@ export function usePrefersStill() {
 
 const FIT_STEP = 0.94;
 const FIT_STEPS = 24;
+const WHOLE_STEPS = 14;
+const WHOLE = ".whole-words .choice-text, .whole-words .question-text";
+
+function isWideEnough({ scrollWidth, clientWidth }) {
+  return scrollWidth <= clientWidth + 1;
+}
+
 
 // Size the text of an element so that its content just fits: question and choices of any length
 // must be seen whole on a projector, where nobody can scroll. The style sheet asks for it with
@@ -53,9 +60,13 @@ export function useFit(deps) {
     // Every look costs a layout, so sizes are halved down to the first that fits, not walked through.
     const fits = (step) => {
       box.style.setProperty("--fit", String(largest * FIT_STEP ** step));
-      return box.scrollHeight <= box.clientHeight + 1 && box.scrollWidth <= box.clientWidth + 1;
+      if (box.scrollHeight > box.clientHeight + 1) return false;
+      return isWideEnough(box) && [...box.querySelectorAll(WHOLE)].every(isWideEnough);
     };
+    // Smaller letters are better than words broken inside, down to some size.
     const fit = () => {
+      box.classList.add("whole-words");
+      if (!fits(WHOLE_STEPS)) box.classList.remove("whole-words");
       let low = 0;
       let high = FIT_STEPS;
       for (let middle = 0; low < high; middle = (low + high) >> 1) {
@@ -71,6 +82,24 @@ export function useFit(deps) {
     return () => observer.disconnect();
   }, deps);
   return ref;
+}
+
+// Begin at the top when a new screen comes: a page that was scrolled down hides its beginning.
+export function useTopOn(key) {
+  const first = useRef(true);
+  useLayoutEffect(() => {
+    if (!first.current) {
+      scrollTo(0, 0);
+      document.querySelector("main")?.scrollTo(0, 0);
+    }
+    first.current = false;
+  }, [key]);
+}
+
+// What a person sees as one screen: answers open below a question that stays where it is.
+export function screenOf(view) {
+  const asks = view.phase === "preview" || view.phase === "question_open";
+  return `${asks ? "question" : view.phase}:${view.opening_no}`;
 }
 
 let shown = false;

@@ -1,5 +1,7 @@
 // Random keys and tokens.
 
+const LIBRARY = "/library";
+
 // crypto.randomUUID exists on https and localhost only; phones in a LAN come over plain http.
 export function randomKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -32,7 +34,7 @@ export function openWithToken(path, token) {
 
 export function keepToken(path, token) {
   try {
-    sessionStorage.setItem(`rayquiz.token.${path}`, token);
+    storeOf(path).setItem(`rayquiz.token.${path}`, token);
   } catch {
     // Blocked: a reload will ask for the link again.
   }
@@ -40,10 +42,35 @@ export function keepToken(path, token) {
 
 function keptToken(path) {
   try {
-    return sessionStorage.getItem(`rayquiz.token.${path}`) ?? "";
+    return storeOf(path).getItem(`rayquiz.token.${path}`) ?? "";
   } catch {
     return "";
   }
+}
+
+// The operator's token stays in the browser until they sign out or it expires: whoever has closed the
+// host's tab in mid-quiz must find the way back. All others live as long as their tab.
+function storeOf(path) {
+  return path === LIBRARY ? localStorage : sessionStorage;
+}
+
+// The operator's token where this browser has one, else "".
+export function libraryToken() {
+  return keptToken(LIBRARY);
+}
+
+export function signOut() {
+  try {
+    localStorage.removeItem(`rayquiz.token.${LIBRARY}`);
+  } catch {
+    // Blocked: nothing was kept either.
+  }
+  location.href = "/";
+}
+
+// The page of a finished session's results.
+export function openResults(sessionId, token) {
+  openWithToken(`/results?session=${sessionId}`, token);
 }
 
 function takeFragment() {

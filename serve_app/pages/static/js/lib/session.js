@@ -28,6 +28,10 @@ export class Session {
     isOutdated: false,
   };
 
+  // Opening -> what is ticked or typed and not sent; openings whose draft was sent when time was up.
+  drafts = new Map();
+  sentAtEnd = new Set();
+
   #outbox = new Outbox();
   #connection;
   #listeners = new Set();
@@ -78,7 +82,7 @@ export class Session {
   answer(opening, { choices = [], text = "" }) {
     if (this.answerState(opening) !== "open") return;
     const message = { type: "answer", opening };
-    if (text) message.text = text;
+    if (text) message.text = text.trim();
     else message.choices = choices;
     this.#outbox.add(`answer:${opening}`, message);
     this.#pump();

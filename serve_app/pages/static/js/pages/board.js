@@ -2,7 +2,7 @@
 
 import { html, render, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
 import { callUntilAnswered, waitingText } from "../lib/api.js";
-import { announce, useSession } from "../lib/hooks.js";
+import { announce, screenOf, useSession, useTopOn } from "../lib/hooks.js";
 import { tokenOfPage } from "../lib/keys.js";
 import { groupPin, readPin } from "../lib/pins.js";
 import { Session } from "../lib/session.js";
@@ -37,6 +37,7 @@ function Watching({ token }) {
   const state = useSession(session);
   const { view } = state;
   useAnnouncements(view);
+  useTopOn(view && screenOf(view));
   if (!canShow(state)) return html`<${NoView} session=${session} state=${state} />`;
   const { pin = "" } = session.claims;
   return html`

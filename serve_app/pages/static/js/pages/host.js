@@ -1,8 +1,8 @@
 // The host's console: what everybody sees, and the controls.
 
 import { html, render, useEffect, useMemo, useState } from "../../vendor/preact-htm.js";
-import { announce, useSession } from "../lib/hooks.js";
-import { keepToken, tokenOfPage } from "../lib/keys.js";
+import { announce, screenOf, useSession, useTopOn } from "../lib/hooks.js";
+import { keepToken, libraryToken, openResults, tokenOfPage } from "../lib/keys.js";
 import { groupPin } from "../lib/pins.js";
 import { Session } from "../lib/session.js";
 import { plural } from "../lib/words.js";
@@ -12,11 +12,11 @@ import { Controls } from "../parts/controls.js";
 import { Confirm } from "../parts/dialog.js";
 import { JoinCard, Roster } from "../parts/lobby.js";
 import { FloodBanner, LockButton } from "../parts/lock.js";
+import { PlayAgain } from "../parts/again.js";
 import { Players } from "../parts/players.js";
 import { Podium } from "../parts/podium.js";
 import { Connected } from "../parts/presence.js";
 import { QuestionStage } from "../parts/question.js";
-import { ResultsDownload } from "../parts/results.js";
 import { Scoreboard } from "../parts/scoreboard.js";
 
 function Host({ token }) {
@@ -30,7 +30,8 @@ function Host({ token }) {
   useEffect(() => {
     if (view) announce(PHASE_NAMES[view.phase] ?? "");
   }, [view?.phase, view?.opening_no]);
-  if (!canShow(state)) return html`<${NoView} session=${session} state=${state} hint=${LOST} />`;
+  useTopOn(view && screenOf(view));
+  if (!canShow(state)) return html`<${NoView} session=${session} state=${state} hint=${hintFor(session, state)} />`;
   const { pin = "", sid } = session.claims;
   return html`
     <${ConnectionBanner} state=${state} kept="What you press is kept." />
@@ -42,10 +43,11 @@ function Host({ token }) {
       ${!isOver(view) && html`<${Connected} sessionId=${sid} token=${session.credentials.token} players=${view.participants_count} />`}
       ${!isOver(view) && html`<button class="button small" onClick=${() => setListed("all")}>Players</button>
         <${LockButton} session=${session} view=${view} />`}
-      <a class="button small" href="/board?pin=${pin}" target="_blank" rel="noopener">Big screen</a>
+      ${!isOver(view) && html`<a class="button small" href="/board?pin=${pin}" target="_blank" rel="noopener">Big screen</a>`}
+      ${libraryToken() && html`<a class="button small quiet-button" href="/library">Library</a>`}
     </header>
     <main class="host-main phase-${view.phase}">
-      <${HostPhase} view=${view} clock=${session.clock} pin=${pin} sessionId=${sid} token=${session.credentials.token} onRemove=${setLeaving} onMore=${() => setListed("all")} />
+      <${HostPhase} session=${session} view=${view} pin=${pin} onRemove=${setLeaving} onMore=${() => setListed("all")} />
     </main>
     <${Controls} session=${session} state=${state} />
     ${leaving && html`<${Confirm}
@@ -63,6 +65,21 @@ function Host({ token }) {
 
 const LOST = html`<p>Whoever runs this server can open the quiz again from the <a href="/library">library</a>.</p>`;
 
+// Where to go from a page that has ended.
+function hintFor(session, { ended }) {
+  if (ended?.name === "session_over") return html`<${Afterwards} session=${session} />`;
+  return ended?.name === "unauthorized" && LOST;
+}
+
+// What there is to do with a quiz that is over.
+function Afterwards({ session }) {
+  const { sid } = session.claims;
+  return html`<div class="afterwards">
+    <button class="button primary" onClick=${() => openResults(sid, session.credentials.token)}>See the results</button>
+    ${libraryToken() && html`<${PlayAgain} token=${libraryToken()} sessionId=${sid} /> <a class="button" href="/library">Library</a>`}
+  </div>`;
+}
+
 function isOver(view) {
   return view.phase === "finished" || view.phase === "cancelled";
 }
@@ -78,7 +95,8 @@ const PHASE_NAMES = {
   cancelled: "The quiz is cancelled",
 };
 
-function HostPhase({ view, clock, pin, sessionId, token, onRemove, onMore }) {
+function HostPhase({ session, view, pin, onRemove, onMore }) {
+  const { clock } = session;
   const players = html`<details class="players">
     <summary>${plural(view.participants_count, "player")}</summary>
     <${Roster} view=${view} onRemove=${onRemove} onMore=${onMore} />
@@ -103,9 +121,9 @@ function HostPhase({ view, clock, pin, sessionId, token, onRemove, onMore }) {
         <div class="host-side">${players}</div>`;
     case "finished":
       return html`<${Podium} rows=${view.scoreboard} title=${view.title} />
-        <${ResultsDownload} sessionId=${sessionId} title=${view.title} token=${token} />`;
+        <${Afterwards} session=${session} />`;
     default:
-      return html`<section class="center-page"><h1>This quiz was cancelled</h1><p><a href="/library">Library</a></p></section>`;
+      return html`<section class="center-page"><h1>This quiz was cancelled</h1><${Afterwards} session=${session} /></section>`;
   }
 }
 

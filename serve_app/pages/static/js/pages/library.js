@@ -2,12 +2,13 @@
 
 import { html, render, useEffect, useState } from "../../vendor/preact-htm.js";
 import { call } from "../lib/api.js";
-import { openWithToken, tokenOfPage } from "../lib/keys.js";
+import { signOut, tokenOfPage } from "../lib/keys.js";
+import { playQuiz } from "../lib/sessions.js";
 import { plural } from "../lib/words.js";
 import { Brand } from "../parts/brand.js";
 import { Confirm } from "../parts/dialog.js";
 import { Importer } from "../parts/importer.js";
-import { Running } from "../parts/running.js";
+import { Past, Running, useSessions } from "../parts/running.js";
 import { StartDialog } from "../parts/settings.js";
 
 function Library({ token }) {
@@ -17,6 +18,7 @@ function Library({ token }) {
   const [starting, setStarting] = useState(null);
   const [deleting, setDeleting] = useState(null);
   const [isBusy, setBusy] = useState(false);
+  const sessions = useSessions(token);
 
   const attempt = async (work) => {
     setProblem("");
@@ -37,11 +39,7 @@ function Library({ token }) {
   const start = async (settings) => {
     if (isBusy) return;
     setBusy(true);
-    await attempt(async () => {
-      const json = { quiz_id: starting.quiz_id, settings };
-      const opened = await call("POST", "/sessions", { token, json });
-      openWithToken("/host", opened.host_token);
-    });
+    await attempt(() => playQuiz(token, starting.quiz_id, settings));
     setBusy(false);
   };
   const remove = (quiz) =>
@@ -50,8 +48,11 @@ function Library({ token }) {
       await load();
     });
 
-  return html`<header class="host-head"><${Brand} /><span class="host-title">Quiz library</span></header>
+  return html`<header class="host-head"><${Brand} /><span class="host-title">Quiz library</span>
+      <button class="button small quiet-button" onClick=${signOut}>Sign out</button></header>
     <main class="library">
+      <div class="library-main">
+      <${Running} token=${token} sessions=${sessions} />
       <section class="quizzes">
         <h1>Quizzes</h1>
         ${!starting && html`<p class="field-error" role="alert">${problem}</p>`}
@@ -65,8 +66,9 @@ function Library({ token }) {
         </li>`)}</ul>
         ${following && html`<button class="button" onClick=${() => load(following)}>Show more</button>`}
       </section>
-      <aside class="library-side"><${Running} token=${token} />
-      <${Importer} token=${token} onImported=${() => load()} /></aside>
+      <${Past} token=${token} sessions=${sessions} />
+      </div>
+      <aside class="library-side"><${Importer} token=${token} onImported=${() => load()} /></aside>
     </main>
     ${starting && html`<${StartDialog} quiz=${starting} problem=${problem} isBusy=${isBusy} onStart=${start} onClose=${() => setStarting(null)} />`}
     ${deleting && html`<${Confirm} title="Delete ${deleting.title}?" text="Sessions that are open keep their copy."

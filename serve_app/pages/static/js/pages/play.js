@@ -2,7 +2,7 @@
 
 import { html, render, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
 import { callUntilAnswered, waitingText } from "../lib/api.js";
-import { announce, useFocusOn, useSession } from "../lib/hooks.js";
+import { announce, screenOf, useFocusOn, useSession, useTopOn } from "../lib/hooks.js";
 import { groupPin, readPin } from "../lib/pins.js";
 import { keepPlace, placeOf } from "../lib/place.js";
 import { Session } from "../lib/session.js";
@@ -13,7 +13,7 @@ import { Bar, OpensIn } from "../parts/countdown.js";
 import { JoinForm } from "../parts/join.js";
 import { questionNote, QuestionText } from "../parts/question.js";
 import { SelfPaced } from "../parts/selfpaced.js";
-import { FinalPlace, ResultCard, Standing } from "../parts/standing.js";
+import { Finale, ResultCard, Standing } from "../parts/standing.js";
 
 // The server sends a result right behind the close; when it does not, ask where one stands.
 const RESULT_WAIT_MS = 3000;
@@ -43,8 +43,8 @@ function Play({ pin }) {
   // Whoever has sent a name already may be in: the join itself tells.
   if (place && info.locked && !place.nickname) {
     return html`<main class="center-page">
-      <h1>The host has locked this game</h1>
-      <p>Nobody new can join now. Ask the host to unlock it.</p>
+      <h1>${info.started ? "This quiz has already started" : "The host has locked this game"}</h1>
+      <p>${info.started ? "Nobody new can join after the start." : "Nobody new can join now. Ask the host to unlock it."}</p>
       <button class="button primary" onClick=${() => setTries(tries + 1)}>Try again</button>
       <p><a href="/">Type another PIN</a></p>
     </main>`;
@@ -100,12 +100,15 @@ function PlayPhase({ session, state }) {
   const { phase, question, opening_no: opening } = view;
   const result = you.result?.opening_no === opening ? you.result : null;
   const heading = useFocusOn(`${phase}:${opening}:${Boolean(result)}`);
+  useTopOn(result && phase !== "finished" ? `result:${opening}` : screenOf(view));
   const lacksResult = (phase === "question_closed" || phase === "scoreboard") && !result;
   useEffect(() => {
     if (!lacksResult) return undefined;
     const timer = setTimeout(() => session.sayHelloAgain(), RESULT_WAIT_MS);
     return () => clearTimeout(timer);
   }, [lacksResult, opening]);
+  const hasPlayed = useRef(false);
+  if (phase !== "finished") hasPlayed.current = true;
   const told = useRef(0);
   useEffect(() => {
     if (phase !== "preview" && phase !== "question_open") return;
@@ -138,14 +141,15 @@ function PlayPhase({ session, state }) {
     case "question_closed":
     case "scoreboard":
       if (result) {
-        return html`<${ResultCard} key=${opening} view=${view} result=${result} refusal=${refusals[opening]} heading=${heading} />`;
+        return html`<${ResultCard} key=${opening} view=${view} result=${result} refusal=${refusals[opening]}
+          draft=${session.drafts.get(opening)} isSentAtEnd=${session.sentAtEnd.has(opening)} heading=${heading} />`;
       }
       if (isWithoutResult) return html`<${JustJoined} view=${view} you=${you} />`;
       return html`<section class="waiting"><h1>Time’s up</h1><p>Counting the answers…</p></section>`;
     case "self_paced_open":
       return html`<${SelfPaced} session=${session} state=${state} />`;
     case "finished":
-      return html`<${FinalPlace} view=${view} you=${you} heading=${heading} />`;
+      return html`<${Finale} view=${view} you=${you} heading=${heading} isWatched=${hasPlayed.current} />`;
     default:
       return html`<section class="waiting"><h1 ref=${heading} tabindex="-1">The host has ended this quiz</h1><p><a href="/">To the start</a></p></section>`;
   }

@@ -33,7 +33,7 @@ export function NoView({ session, state, hint }) {
     <h1>${state.ended.text}</h1>
     ${state.ended.again &&
     html`<button class="button primary" onClick=${() => session.sayHelloAgain()}>${state.ended.again}</button>`}
-    ${state.ended.name === "unauthorized" && hint}
+    ${hint}
     <p><a href="/">To the start</a></p>
   </main>`;
 }

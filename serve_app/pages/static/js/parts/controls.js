@@ -7,7 +7,9 @@ import { Confirm } from "./dialog.js";
 const NEXT_KEYS = [" ", "Enter", "ArrowRight"];
 // Right after the phase has changed a key press was meant for the last one.
 const KEY_PAUSE_MS = 600;
-const IS_CONTROL = "button, a, input, select, textarea, summary, dialog";
+// Where a key belongs to what has the focus: every key in a field, those that press it on a button.
+const IS_FIELD = "input, select, textarea, dialog";
+const IS_PRESSED = "button, a, summary";
 
 // The main action of a phase: {label, step}, or null where there is none without a question.
 export function mainAction(view) {
@@ -36,13 +38,15 @@ export function Controls({ session, state }) {
   const moveOn = () => action && session.move(action.step);
   // The second click of a double click was meant for the phase that the first one has ended.
   const press = (event) => event.detail < 2 && moveOn();
-  useNextKeys(`${view.phase}:${view.opening_no}`, moveOn);
+  // Nobody is there to play: a start by a key that slipped would only have to be undone.
+  const isEmpty = view.phase === "lobby" && view.participants_count === 0;
+  useNextKeys(`${view.phase}:${view.opening_no}`, isEmpty ? () => {} : moveOn);
   const isOver = view.phase === "finished" || view.phase === "cancelled";
   if (isOver) return null;
   return html`<footer class="controls">
     <div class="controls-left">
       <p class="controls-note" role="status">${isMoving ? "Sending…" : fault && (ERROR_TEXTS[fault.code] ?? fault.detail)}</p>
-      ${action && !isMoving && !fault && html`<p class="key-hint">Space, Enter or → moves on</p>`}
+      ${action && !isMoving && !fault && html`<p class="key-hint">${isEmpty ? "Waiting for players…" : "Space, Enter or → moves on"}</p>`}
     </div>
     <button class="button quiet-button" onClick=${() => setAsks(true)}>End…</button>
     ${view.phase === "question_open" &&
@@ -75,12 +79,21 @@ function useNextKeys(moment, moveOn) {
     const press = (event) => {
       if (!NEXT_KEYS.includes(event.key) || event.repeat) return;
       if (event.altKey || event.ctrlKey || event.metaKey) return;
-      // On a control the key belongs to the control.
-      if (event.target.closest?.(IS_CONTROL)) return;
+      const isPress = event.key !== "ArrowRight" && event.target.closest?.(IS_PRESSED);
+      if (isPress || event.target.closest?.(IS_FIELD)) return;
       event.preventDefault();
       if (performance.now() - since.current > KEY_PAUSE_MS) latest.current();
     };
+    // A click leaves the focus where it was, so that the next key is not a second press of the same.
+    const keepFocus = (event) => {
+      const isButton = event.target.closest?.(IS_PRESSED) && !event.target.closest(IS_FIELD);
+      if (isButton) event.preventDefault();
+    };
     addEventListener("keydown", press);
-    return () => removeEventListener("keydown", press);
+    addEventListener("mousedown", keepFocus);
+    return () => {
+      removeEventListener("keydown", press);
+      removeEventListener("mousedown", keepFocus);
+    };
   }, []);
 }

@@ -38,7 +38,8 @@ export function JoinForm({ pin, title, place, onJoined }) {
       keepPlace(pin, kept);
       onJoined({ ...kept, ticket: joined.ticket });
     } catch (error) {
-      setProblem(error.code === "nickname_invalid" ? `${error.message} ${error.detail}` : error.message);
+      if (error.code === "wrong_phase") setProblem("This quiz has already started. Nobody new can join.");
+      else setProblem(error.code === "nickname_invalid" ? `${error.message} ${error.detail}` : error.message);
       setWaits("");
     }
   };

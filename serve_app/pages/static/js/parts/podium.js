@@ -2,48 +2,38 @@
 
 import { html, useEffect, useState } from "../../vendor/preact-htm.js";
 import { useFit, usePrefersStill } from "../lib/hooks.js";
+import { pauseBefore, stepsOf } from "../lib/reveal.js";
 import { number } from "../lib/words.js";
 import { Confetti } from "./confetti.js";
 
-const STEPS = 3;
 const NAMES_MAX = 4;
 const PLACES = { 1: "1st", 2: "2nd", 3: "3rd" };
-const FIRST_REVEAL_MS = 700;
-const NEXT_REVEAL_MS = 1300;
-
-// Rank -> rows, for ranks 1 to 3. Competition ranking leaves ranks out after a tie.
-export function stepsOf(rows) {
-  const steps = new Map();
-  for (const row of rows) {
-    if (row.rank > STEPS) break;
-    steps.set(row.rank, [...(steps.get(row.rank) ?? []), row]);
-  }
-  return steps;
-}
 
 export function Podium({ rows, title }) {
   const steps = stepsOf(rows);
   const order = [...steps.keys()].sort((a, b) => b - a);
   const shown = useReveal(order.length);
   const fit = useFit([rows]);
-  const rest = rows.filter((row) => row.rank > STEPS);
+  const rest = rows.filter((row) => !steps.get(row.rank)?.includes(row));
   if (rows.length === 0) {
     return html`<section class="podium-stage"><h1>Nobody played</h1></section>`;
   }
   return html`<section class="podium-stage" ref=${fit}>
     <p class="eyebrow">Final result</p>
     <h1 class="podium-title" dir="auto">${title}</h1>
-    <ol class="podium steps-${order.length}">
-      ${order.map((rank, place) => html`<${PodiumStep} key=${rank} rank=${rank} rows=${steps.get(rank)} isShown=${place < shown} />`)}
-    </ol>
+    ${order.length === 0
+      ? html`<p class="podium-nobody">Nobody scored this time</p>`
+      : html`<ol class="podium steps-${order.length}">
+          ${order.map((rank, place) => html`<${PodiumStep} key=${rank} rank=${rank} rows=${steps.get(rank)} isShown=${place < shown} />`)}
+        </ol>`}
     ${rest.length > 0 && html`<ol class="runners-up ${shown >= order.length ? "shown" : ""}">
       ${rest.map((row) => html`<li key=${row.participant_id} value=${row.rank}>
-        <span class="rank">${row.rank}</span>
+        ${row.points > 0 && html`<span class="rank">${row.rank}</span>`}
         <bdi class="nickname">${row.nickname}</bdi>
         <span class="points">${number(row.points)}</span>
       </li>`)}
     </ol>`}
-    ${shown >= order.length && html`<${Confetti} />`}
+    ${order.length > 0 && shown >= order.length && html`<${Confetti} />`}
   </section>`;
 }
 
@@ -63,7 +53,7 @@ function useReveal(count) {
   const [shown, setShown] = useState(still ? count : 0);
   useEffect(() => {
     if (shown >= count) return undefined;
-    const timer = setTimeout(() => setShown(shown + 1), shown ? NEXT_REVEAL_MS : FIRST_REVEAL_MS);
+    const timer = setTimeout(() => setShown(shown + 1), pauseBefore(shown));
     return () => clearTimeout(timer);
   }, [shown, count]);
   return shown;

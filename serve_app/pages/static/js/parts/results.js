@@ -1,40 +1,94 @@
-// The host's way to the results of a finished session.
+// What a finished session has brought: its questions, hardest first, and its people.
 
-import { html, useEffect, useState } from "../../vendor/preact-htm.js";
-import { callUntilAnswered, fetchUntilAnswered } from "../lib/api.js";
+import { html } from "../../vendor/preact-htm.js";
 import { number, plural } from "../lib/words.js";
+import { ChoiceMark } from "./shapes.js";
 
 const NAMES_SHOWN = 5;
-const TYPES = { csv: "text/csv", json: "application/json" };
+// Different texts that were typed for one question; the rest is in the table.
+const TEXTS_SHOWN = 12;
 
-export function ResultsDownload({ sessionId, title, token }) {
-  const [note, setNote] = useState("");
-  const [fast, setFast] = useState(null);
-  const [leavesOut, setLeavesOut] = useState(false);
-  useEffect(() => {
-    // The end is noted a moment after it is seen. Without this the results are there all the same.
-    callUntilAnswered("GET", `/sessions/${sessionId}/too_fast`, { token }).then(setFast, () => {});
-  }, [sessionId, token]);
-  const save = async (format) => {
-    setNote("Fetching…");
-    try {
-      const path = `/sessions/${sessionId}/results?format=${format}${leavesOut ? "&leave_out_too_fast=true" : ""}`;
-      const file = await fetchUntilAnswered(path, TYPES[format], { token }, (error) => setNote(error.message));
-      download(`${title.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60)}-results.${format}`, file);
-      setNote("");
-    } catch (error) {
-      setNote(error.message);
-    }
-  };
-  return html`<div class="results-download">
-    ${fast?.items.length > 0 && html`<${TooFast} fast=${fast} leavesOut=${leavesOut} onChange=${setLeavesOut} />`}
-    <button class="button primary" onClick=${() => save("csv")}>Download results (CSV)</button>
-    <button class="button" onClick=${() => save("json")}>As JSON</button>
-    <p role="status">${note}</p>
-  </div>`;
+export function percent(part, whole) {
+  return whole ? `${Math.round((100 * part) / whole)} %` : "–";
 }
 
-function TooFast({ fast, leavesOut, onChange }) {
+export function Questions({ results }) {
+  const { openings } = results;
+  const hardest = [...openings].sort((a, b) => a.correct / (a.answered || 1) - b.correct / (b.answered || 1));
+  return html`<section class="results-questions">
+    <h2>Questions <small class="quiet">hardest first</small></h2>
+    ${hardest.length === 0 && html`<p class="quiet">No question was answered.</p>`}
+    <ol>${hardest.map((opening) => html`<${QuestionResult} key=${opening.opening} results=${results} opening=${opening} />`)}</ol>
+  </section>`;
+}
+
+function QuestionResult({ results, opening }) {
+  const question = results.quiz.questions[opening.question_index];
+  const answers = results.answers.filter((answer) => answer.opening === opening.opening);
+  const meanMs = answers.reduce((sum, answer) => sum + answer.elapsed_ms, 0) / (answers.length || 1);
+  return html`<li class="question-result">
+    <p class="eyebrow">Question ${opening.question_index + 1}</p>
+    <h3 dir="auto">${question.text}</h3>
+    <p class="quiet"><b class="result-share">${percent(opening.correct, opening.answered)} correct</b> · ${plural(opening.answered, "answer")} · ${(meanMs / 1000).toFixed(1)} s on average</p>
+    ${question.kind === "typed"
+      ? html`<${TypedAnswers} question=${question} answers=${answers} />`
+      : html`<${ChoiceBars} question=${question} opening=${opening} />`}
+  </li>`;
+}
+
+function ChoiceBars({ question, opening }) {
+  return html`<ul class="bars">${question.choices.map((text, index) => {
+    const count = opening.distribution[index] ?? 0;
+    const isRight = question.correct.includes(index);
+    return html`<li key=${index} class="bar c${index} ${isRight ? "is-right" : ""}">
+      <span class="bar-mark"><${ChoiceMark} index=${index} /></span>
+      <span class="bar-text" dir="auto">${text}${isRight && html` <strong class="right-badge">✓ correct</strong>`}</span>
+      <${Meter} count=${count} of=${opening.answered} />
+    </li>`;
+  })}</ul>`;
+}
+
+function Meter({ count, of }) {
+  return html`<span class="bar-track" aria-hidden="true"><span class="bar-fill" style=${{ width: of ? `${(100 * count) / of}%` : 0 }}></span></span>
+    <span class="bar-count"><b>${number(count)}</b> ${percent(count, of)}</span>`;
+}
+
+function TypedAnswers({ question, answers }) {
+  const counts = new Map();
+  for (const { text, correct } of answers) {
+    const known = counts.get(text) ?? { text, correct, count: 0 };
+    counts.set(text, { ...known, count: known.count + 1 });
+  }
+  const texts = [...counts.values()].sort((a, b) => b.count - a.count);
+  const hidden = texts.length - TEXTS_SHOWN;
+  return html`<p>Accepted: ${question.accepted.map((text, index) => html`${index > 0 && ", "}<strong dir="auto">${text}</strong>`)}</p>
+    <ul class="bars">${texts.slice(0, TEXTS_SHOWN).map(({ text, correct, count }) => html`<li key=${text} class="bar typed ${correct ? "is-right" : ""}">
+      <span class="bar-mark">${correct ? "✓" : "✕"}<span class="unseen">${correct ? "correct" : "not correct"}</span></span>
+      <span class="bar-text" dir="auto">${text}</span>
+      <${Meter} count=${count} of=${answers.length} />
+    </li>`)}</ul>
+    ${hidden > 0 && html`<p class="quiet">and ${plural(hidden, "other answer")}</p>`}`;
+}
+
+export function People({ results }) {
+  const elapsed = new Map();
+  for (const { participant_id: who, elapsed_ms: ms } of results.answers) elapsed.set(who, (elapsed.get(who) ?? 0) + ms);
+  const count = results.openings.length;
+  return html`<section class="results-people">
+    <h2>Players</h2>
+    <div class="table-box" tabindex="0" role="region" aria-label="Players"><table>
+      <thead><tr><th scope="col">Place</th><th scope="col">Name</th><th scope="col">Points</th><th scope="col">Correct</th><th scope="col">Answered</th><th scope="col">Time</th></tr></thead>
+      <tbody>${results.scoreboard.map((row) => html`<tr key=${row.participant_id}>
+        <td>${row.points > 0 ? row.rank : "–"}</td><th scope="row"><bdi>${row.nickname}</bdi></th><td>${number(row.points)}</td>
+        <td>${row.correct} of ${count}</td><td>${row.answered} of ${count}</td>
+        <td>${Math.round((elapsed.get(row.participant_id) ?? 0) / 1000)} s</td>
+      </tr>`)}</tbody>
+    </table></div>
+  </section>`;
+}
+
+// Answers that no human gave, and the choice to leave them out.
+export function TooFast({ fast, leavesOut, onChange }) {
   const { items, elapsed_ms_below: belowMs } = fast;
   const count = items.reduce((sum, person) => sum + person.answers, 0);
   const hidden = items.length - NAMES_SHOWN;
@@ -44,15 +98,7 @@ function TooFast({ fast, leavesOut, onChange }) {
       ${hidden > 0 && `, and ${plural(hidden, "player")} more`}.</p>
     <label class="too-fast-choice">
       <input type="checkbox" checked=${leavesOut} onChange=${(event) => onChange(event.target.checked)} />
-      <span>Leave these answers out of the download</span>
+      <span>Leave these answers out</span>
     </label>
   </div>`;
-}
-
-function download(name, file) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(file);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }

@@ -24,7 +24,7 @@ export function Scoreboard({ rows, opening }) {
 function Row({ row, moved }) {
   const climbed = row.rank_before ? row.rank_before - row.rank : 0;
   const points = moved ? row.points : row.points - row.gained;
-  return html`<li class="score-row ${row.rank === 1 ? "first" : ""}" value=${row.rank}>
+  return html`<li class="score-row ${row.rank === 1 && row.points > 0 ? "first" : ""}" value=${row.rank}>
     <span class="rank">${row.rank}</span>
     <bdi class="nickname">${row.nickname}</bdi>
     ${row.gained > 0 && html`<span class="gained">+${number(row.gained)}</span>`}

@@ -1,7 +1,7 @@
 // Everybody at their own pace: a question, its answer, at once what it was worth, the next one.
 
 import { html, useEffect, useState } from "../../vendor/preact-htm.js";
-import { announce, useFocusOn } from "../lib/hooks.js";
+import { announce, useFocusOn, useTopOn } from "../lib/hooks.js";
 import { plural } from "../lib/words.js";
 import { AnswerPad } from "./answer.js";
 import { questionNote, QuestionText } from "./question.js";
@@ -12,6 +12,7 @@ export function SelfPaced({ session, state }) {
   // The opening on the screen; it stays after its receipt until the person goes on.
   const [opening, setOpening] = useState(next);
   const heading = useFocusOn(`${opening}:${question?.opening_no}`);
+  useTopOn(opening);
   const isThere = question?.opening_no === opening;
   useEffect(() => {
     if (opening && !isThere) session.ask(opening);

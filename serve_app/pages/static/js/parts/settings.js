@@ -1,6 +1,7 @@
 // How a session is to be played; sent as it stands to POST /api/sessions.
 
 import { html, useState } from "../../vendor/preact-htm.js";
+import { lastSettings } from "../lib/sessions.js";
 import { Dialog } from "./dialog.js";
 
 const START = {
@@ -13,7 +14,7 @@ const START = {
 };
 
 export function StartDialog({ quiz, onStart, onClose, problem, isBusy }) {
-  const [settings, setSettings] = useState(START);
+  const [settings, setSettings] = useState({ ...START, ...lastSettings() });
   const isLive = settings.mode === "live";
   const change = (patch) => setSettings({ ...settings, ...patch });
   // Only the participant sees when a question of theirs was looked at, so speed pays nothing there.
