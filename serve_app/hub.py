@@ -51,7 +51,8 @@ class Viewer(Protocol):
 
     #: 0 for those who only watch.
     participant_id: ParticipantId
-    #: Monotonic nanoseconds at which it was welcomed.
+    #: Monotonic nanoseconds at which it was opened, and at which it was welcomed.
+    opened_ns: int
     attached_ns: int
 
     def send_text(self, payload: bytes) -> None:
@@ -271,6 +272,9 @@ class Hub:
     async def enter(self, session_id: SessionId, viewer: Viewer) -> Room:
         """Put a viewer into its session's room, opened at need.
 
+        Of two sockets of one participant the one that was opened last stays. A page that has left a
+        socket opens the next one behind it, but the hello of the first may come last.
+
         Raises:
             QuizError: the session does not exist, is over, or is away for the moment.
         """
@@ -279,10 +283,13 @@ class Hub:
             await self._opening.do(session_id, lambda: self._open(session_id))
         room.viewers.add(viewer)
         if viewer.participant_id:
-            earlier = room.participants.get(viewer.participant_id)
+            there = room.participants.get(viewer.participant_id)
+            if there is not None and there.opened_ns > viewer.opened_ns:
+                viewer.close_as("replaced")
+                return room
             room.participants[viewer.participant_id] = viewer
-            if earlier is not None and earlier is not viewer:
-                earlier.close_as("replaced")
+            if there is not None:
+                there.close_as("replaced")
         return room
 
     def leave(self, room: Room, viewer: Viewer) -> None:

@@ -124,13 +124,14 @@ class Viewer:
         #: Whether frames are written: welcome, and not slow.
         self._follows = False
         self.participant_id = ParticipantId(0)
-        self.attached_ns = 0
+        self.opened_ns = self.attached_ns = 0
 
     # --- the connection's callbacks -----------------------------------------------------------------
 
     def on_open(self, connection: Connection) -> None:
         """Wait for hello, but not for ever."""
         self._connection = connection
+        self.opened_ns = time.monotonic_ns()
         self._hello_timer = asyncio.get_running_loop().call_later(
             limits.HELLO_MS_MAX / 1000, self.close_as, "hello_late"
         )

@@ -1,6 +1,7 @@
 """Rooms: what reaches whom, what is dropped, and when the actor is asked."""
 
 import asyncio
+import time
 
 import msgspec
 import pytest
@@ -27,6 +28,7 @@ class Watcher:
 
     def __init__(self, participant_id=0):
         self.participant_id = ParticipantId(participant_id)
+        self.opened_ns = time.monotonic_ns()
         self.attached_ns = 0
         self.raw = []
         self.closed = []

@@ -110,6 +110,21 @@ def enter(connect, settle):
     return enter
 
 
+# --- two sockets of one participant ---------------------------------------------------------------------
+
+
+async def test_a_hello_that_comes_late_does_not_close_the_socket_opened_after(
+    connect, settle, gateway, actor
+):
+    """A page has left its socket and opened the next; what it had said on the first comes last."""
+    left, next_one = connect(), connect()
+    next_one.say("hello", token=MIA)
+    await settle()
+    left.say("hello", token=MIA)
+    await settle()
+    assert (left.closed, next_one.closed) == (["replaced"], [])
+
+
 # --- tickets and revocation --------------------------------------------------------------------------
 
 
