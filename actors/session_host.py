@@ -41,10 +41,12 @@ from engine.session import (
 from engine.view import (
     Delta,
     Result,
+    Reveal,
     ViewChanges,
     apply,
     build_view,
     diff,
+    key_of,
     public_question,
     results,
 )
@@ -193,10 +195,13 @@ class SessionHost:
     def snapshot(self) -> SnapshotAnswer:
         """The newest published view, and in self-paced play every question."""
         questions = []
+        keys: tuple[Reveal, ...] = ()
         if self._state.settings.mode is Mode.SELF_PACED:
-            questions = [public_question(self._state, o) for o in self._state.openings.values()]
+            openings = self._state.openings.values()
+            questions = [public_question(self._state, opening) for opening in openings]
+            keys = tuple(key_of(self._state, opening) for opening in openings)
         return SnapshotAnswer(
-            self._clock.now_ms(), self._view, questions, frozenset(self._state.removed)
+            self._clock.now_ms(), self._view, questions, frozenset(self._state.removed), keys
         )
 
     def newest_view(self) -> SnapshotAnswer:

@@ -60,7 +60,7 @@ class Reveal(msgspec.Struct, frozen=True):
     """What may be told after the close.
 
     ``distribution`` counts the answers that picked each choice; for a typed question it is
-    [right, wrong].
+    [right, wrong]. In self-paced play, where a participant is told it with the receipt, it is empty.
     """
 
     correct: tuple[int, ...]
@@ -85,7 +85,7 @@ class View(msgspec.Struct, frozen=True):
     #: The newest participants, newest first.
     roster: tuple[RosterRow, ...]
     question: PublicQuestion | None
-    #: Answers of those who are still in.
+    #: Answers of those who are still in, to the current opening; in self-paced play to all of them.
     answers_count: int
     reveal: Reveal | None
     #: The first rows; empty in the lobby and while a question is previewed or open.
@@ -153,11 +153,17 @@ def build_view(state: SessionState, epoch: Epoch, version: FrameVersion) -> View
         participants_count=len(state.scoreboard),
         roster=_roster(state),
         question=public_question(state, opening) if opening is not None else None,
-        answers_count=state.answers_count(opening) if opening is not None else 0,
+        answers_count=_answers_count(state, opening),
         reveal=_reveal(state, opening) if opening is not None and opening.closed else None,
         scoreboard=() if hides_scores else score_rows(state, limits.SCOREBOARD_ROWS_MAX),
         lock=state.lock,
     )
+
+
+def _answers_count(state: SessionState, opening: Opening | None) -> int:
+    if opening is not None:
+        return state.answers_count(opening)
+    return sum(map(state.answers_count, state.openings.values()))
 
 
 def _roster(state: SessionState) -> tuple[RosterRow, ...]:
@@ -181,6 +187,12 @@ def public_question(state: SessionState, opening: Opening) -> PublicQuestion:
         opened_ms=opening.opened_ms,
         closes_ms=opening.closes_ms,
     )
+
+
+def key_of(state: SessionState, opening: Opening) -> Reveal:
+    """What may be told of a question to those who have answered it; nobody's answers are counted."""
+    question = state.question(opening)
+    return Reveal(question.correct, question.accepted, (), question.explanation)
 
 
 def _reveal(state: SessionState, opening: Opening) -> Reveal | None:

@@ -22,7 +22,7 @@ from engine.events import AnswerAccepted
 from engine.ids import Epoch, FrameVersion, OpeningNo, ParticipantId
 from engine.model import Mode
 from engine.phases import Phase, Step
-from engine.view import PublicQuestion, Result, View, ViewChanges
+from engine.view import PublicQuestion, Result, Reveal, View, ViewChanges
 
 #: Raised when a message changes its meaning; told in ``welcome``.
 PROTOCOL_VERSION: Final = 1
@@ -123,7 +123,9 @@ class ToClient(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True
 
 
 class Receipt(ToClient, frozen=True, tag="receipt", gc=False):
-    """An answer is stored, for good. In self-paced play it says at once what it was worth.
+    """An answer is stored, for good.
+
+    In self-paced play it says at once what it was worth, and on a websocket what was right.
 
     Example: {"type":"receipt","opening":3,"elapsed_ms":2140,"choices":[1]}
     """
@@ -134,6 +136,7 @@ class Receipt(ToClient, frozen=True, tag="receipt", gc=False):
     text: str = ""
     correct: bool | None = None
     points: int | None = None
+    reveal: Reveal | None = None
 
 
 class You(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -429,6 +432,9 @@ class SnapshotAnswer(msgspec.Struct, frozen=True, array_like=True):
     #: Everybody whom the host has removed, for replicas that missed the frame which said so; at most
     #: ``PARTICIPANT_ID_MAX``.
     removed: frozenset[ParticipantId] = frozenset()
+    #: Self-paced sessions: what was right, by opening from 1. Replicas tell it to those who have
+    #: answered. Actors of the version before do not send it.
+    keys: tuple[Reveal, ...] = ()
 
 
 # --- codecs -----------------------------------------------------------------------------------------
@@ -557,8 +563,13 @@ _CHOICES: Final = tuple(
 )
 
 
-def receipt_of(answer: AnswerAccepted | ReceiptReply, mode: Mode) -> Receipt:
-    """The receipt of a stored answer; computed from stored fields only, so a repeat gets the same."""
+def receipt_of(
+    answer: AnswerAccepted | ReceiptReply, mode: Mode, key: Reveal | None = None
+) -> Receipt:
+    """The receipt of a stored answer; computed from stored fields only, so a repeat gets the same.
+
+    ``key`` is told in self-paced play alone.
+    """
     receipt = (
         answer.opening_no,
         answer.elapsed_ms,
@@ -566,7 +577,7 @@ def receipt_of(answer: AnswerAccepted | ReceiptReply, mode: Mode) -> Receipt:
         answer.text,
     )
     if mode is Mode.SELF_PACED:
-        return Receipt(*receipt, answer.correct, answer.points)
+        return Receipt(*receipt, answer.correct, answer.points, key)
     return Receipt(*receipt)
 
 

@@ -21,7 +21,7 @@ from engine import limits
 from engine.errors import QuizError, Unavailable
 from engine.ids import Epoch, FrameVersion, OpeningNo, ParticipantId, SessionId
 from engine.phases import Phase
-from engine.view import Delta, PublicQuestion, Result, View, apply
+from engine.view import Delta, PublicQuestion, Result, Reveal, View, apply
 from engine.wire import (
     DeltaFrame,
     FramePublication,
@@ -77,6 +77,8 @@ class Room:
         self.view: View | None = None
         #: Self-paced sessions: the public questions by opening.
         self.questions: dict[OpeningNo, PublicQuestion] = {}
+        #: And what was right, for those who have answered.
+        self.keys: dict[OpeningNo, Reveal] = {}
         self.viewers: set[Viewer] = set()
         self.participants: dict[ParticipantId, Viewer] = {}
         #: First elapsed time of answers that have no final reply yet: sending again loses no time.
@@ -143,6 +145,7 @@ class Room:
             return
         self._close_removed(answer.removed)
         self.questions = {q.opening_no: q for q in answer.questions}
+        self.keys = dict(zip(self.questions, answer.keys, strict=False))
         if before is not None and _stamp(answer.view) <= _stamp(before):
             return
         self.view = answer.view

@@ -144,18 +144,23 @@ async def test_second_tab_takes_the_place_and_the_first_can_take_it_back(stage):
 
 
 async def test_self_paced_play_says_at_once_what_an_answer_was_worth(stage):
-    session = stage.session(_PLANET, _TYPED, mode="self_paced", scoring="accuracy.v1")
+    first = {**_PLANET, "explanation": "It turns in ten hours."}
+    session = stage.session(first, _TYPED, mode="self_paced", scoring="accuracy.v1")
     host = await stage.host(session)
     mia = await stage.join(session, "Mia")
     await stage.press(host, "Start")
     await mia.get_by_role("button", name="B Jupiter").click()
     await expect(mia.get_by_text("Right! +1,000 points")).to_be_visible()
+    await expect(mia.locator(".review .explanation")).to_have_text("It turns in ten hours.")
     await stage.shoot("self-paced", phone=mia)
+    await expect(host.get_by_text("1 of 2 answers given")).to_be_visible()
+    await stage.everywhere(host, "self-paced")
     await mia.reload()
     await expect(mia.get_by_label("Your answer")).to_be_visible()
     await mia.get_by_label("Your answer").fill("Andromeda")
     await mia.keyboard.press("Enter")
     await expect(mia.get_by_text("Not this time")).to_be_visible()
+    await expect(mia.locator(".review")).to_contain_text("Milky Way")
     await mia.get_by_role("button", name="Finish").click()
     await expect(mia.locator(".waiting")).to_contain_text("1,000 points")
     await stage.press(host, "End…")

@@ -977,6 +977,7 @@ async def test_who_only_looks_is_given_the_view_without_the_questions(make_stage
     await stage.open("Mia")
     whole, view = stage.host.snapshot(), stage.host.newest_view()
     assert len(whole.questions) == 3
+    assert [key.correct for key in whole.keys] == [(1,)] * 3
     assert view == SnapshotAnswer(whole.now_ms, whole.view, [])
 
 

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from engine.ids import Epoch, FrameVersion
+from engine.model import Mode
 from engine.phases import Step
 from engine.testing.driver import SESSION_ID, SessionDriver
-from engine.view import ViewChanges, build_view, diff, public_question, results
+from engine.view import ViewChanges, build_view, diff, key_of, public_question, results
 from engine.wire import (
     BeatPublication,
     DeltaFrame,
@@ -100,7 +101,10 @@ class ChannelActor:
             for opening in self.driver.state.openings.values()
         ]
         removed = frozenset(self.driver.state.removed)
-        return encode_pack(SnapshotAnswer(0, self.view, questions, removed))
+        state = self.driver.state
+        is_self_paced = state.settings.mode is Mode.SELF_PACED
+        keys = tuple(key_of(state, one) for one in state.openings.values() if is_self_paced)
+        return encode_pack(SnapshotAnswer(0, self.view, questions, removed, keys))
 
     def you(self, participant_id, **changes):
         person = self.driver.state.participants[participant_id]

@@ -556,6 +556,11 @@ async def test_a_question_is_shown_when_it_is_asked_for(enter, gateway):
     done(receipt(item))
     (told,) = client.connection.sent
     assert (told.correct, told.points) == (True, 900), "self-paced play tells at once"
+    assert told.reveal.correct == (0, 2), "and what was right"
+    client.viewer._is_slow = True
+    done(receipt(item))
+    assert client.connection.sent[-1] == msgspec.structs.replace(told, reveal=None)
+    client.viewer._is_slow = False
     client.say("answer", opening=3, choices=[0])
     assert gateway.submitted[1][0].elapsed_ms == -1, "never asked for"
 

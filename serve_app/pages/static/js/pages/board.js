@@ -10,6 +10,7 @@ import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
 import { Brand, joinAddress } from "../parts/brand.js";
 import { JoinCard, Roster } from "../parts/lobby.js";
 import { Podium } from "../parts/podium.js";
+import { Progress } from "../parts/progress.js";
 import { QuestionStage, rightAnswers } from "../parts/question.js";
 import { Scoreboard } from "../parts/scoreboard.js";
 
@@ -72,6 +73,7 @@ function BoardPhase({ view, clock, pin }) {
     case "self_paced_open":
       return html`<section class="board-scores">
         <h1>${view.phase === "scoreboard" ? "Scoreboard" : "At your own pace"}</h1>
+        ${view.phase === "self_paced_open" && html`<${Progress} view=${view} />`}
         <${Scoreboard} key=${view.opening_no} rows=${view.scoreboard} opening=${view.opening_no} />
       </section>`;
     case "finished":

@@ -13,6 +13,7 @@ import { Confirm } from "../parts/dialog.js";
 import { JoinCard, Roster } from "../parts/lobby.js";
 import { FloodBanner, LockButton } from "../parts/lock.js";
 import { PlayAgain } from "../parts/again.js";
+import { Progress } from "../parts/progress.js";
 import { Players } from "../parts/players.js";
 import { Podium } from "../parts/podium.js";
 import { Connected } from "../parts/presence.js";
@@ -116,6 +117,7 @@ function HostPhase({ session, view, pin, onRemove, onMore }) {
     case "self_paced_open":
       return html`<section class="board-scores">
           <h1>${PHASE_NAMES[view.phase]}</h1>
+          ${view.phase === "self_paced_open" && html`<${Progress} view=${view} />`}
           <${Scoreboard} key=${view.opening_no} rows=${view.scoreboard} opening=${view.opening_no} />
         </section>
         <div class="host-side">${players}</div>`;

@@ -5,6 +5,7 @@ import { announce, useFocusOn, useTopOn } from "../lib/hooks.js";
 import { plural } from "../lib/words.js";
 import { AnswerPad } from "./answer.js";
 import { questionNote, QuestionText } from "./question.js";
+import { RightAnswer } from "./standing.js";
 
 export function SelfPaced({ session, state }) {
   const { view, you, question, receipts } = state;
@@ -35,10 +36,20 @@ export function SelfPaced({ session, state }) {
     <p class="eyebrow">${questionNote(view, question)}</p>
     <${QuestionText} text=${question.text} heading=${heading} />
     <${AnswerPad} key=${opening} session=${session} question=${question} />
+    ${receipt?.reveal && html`<${Review} question=${question} receipt=${receipt} />`}
     ${isSettled && html`<button class="button primary wide go-on" onClick=${() => setOpening(receipt ? next : after(view, opening))}>
       ${opening < view.question_count ? "Next question" : "Finish"}
     </button>`}
   </section>`;
+}
+
+// What was right, and why.
+function Review({ question, receipt }) {
+  const { reveal } = receipt;
+  return html`<div class="review">
+    ${!receipt.correct && html`<${RightAnswer} view=${{ question, reveal }} />`}
+    ${reveal.explanation && html`<p class="explanation" dir="auto">${reveal.explanation}</p>`}
+  </div>`;
 }
 
 function after(view, opening) {

@@ -45,7 +45,7 @@ function saidOf({ choices = [], text = "" }) {
   return text || choices.map((index) => CHOICES[index].letter).join(", ");
 }
 
-function RightAnswer({ view }) {
+export function RightAnswer({ view }) {
   return html`<p class="result-note">The right answer: ${rightAnswers(view).map((text) => html`<strong dir="auto">${text}</strong> `)}</p>`;
 }
 
