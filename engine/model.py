@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -113,13 +114,38 @@ def preview_ms_of(question: Question, settings: SessionSettings) -> int:
     return min(settings.preview_ms + more_ms, limits.PREVIEW_MS_MAX)
 
 
+#: Characters that keyboards and word processors put in the place of a plain one -> the plain one.
+_TWINS: Final = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bb\u02bc`\u00b4", "'")
+    | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"')
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+    # Turkish has two letters where case folding knows one.
+    | {"\u0130": "i", "\u0131": "i"}
+)
+
+
 def normalize_typed(text: str) -> str:
-    r"""Fold a typed answer for comparison: NFKC, case folded, inner white space single, trimmed.
+    r"""Fold a typed answer for comparison: what two people would call the same.
+
+    NFKC, case folded, inner white space single, trimmed; quotes, apostrophes and dashes of any form are
+    the plain ones, digits of any script those of ASCII, and marks that nobody sees are left out.
 
     >>> normalize_typed("  New\u00a0YORK ")
     'new york'
+    >>> normalize_typed("O\u2019Neill \u0661\u0662")
+    "o'neill 12"
     """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    folded = unicodedata.normalize("NFKC", text.translate(_TWINS)).casefold()
+    if not folded.isascii():
+        folded = "".join(map(_plain, folded))
+    return " ".join(folded.split())
+
+
+def _plain(char: str) -> str:
+    category = unicodedata.category(char)
+    if category == "Nd":
+        return str(unicodedata.decimal(char))
+    return "" if category == "Cf" else char
 
 
 def check_quiz(quiz: Quiz) -> Quiz:

@@ -110,10 +110,34 @@ def test_correct_mask_has_a_bit_for_each_right_choice(correct, mask):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("New York", " new \u00a0 YORK\n"), ("STRASSE", "straße"), ("①", "1"), ("é", "e\u0301")],
+    [
+        ("New York", " new \u00a0 YORK\n"),
+        ("STRASSE", "straße"),
+        ("①", "1"),
+        ("é", "e\u0301"),
+        ("O'Neill", "O\u2019Neill"),
+        ("O'Neill", "o\u00b4neill"),
+        ("Baden-Baden", "Baden\u2013Baden"),
+        ("-5", "\u22125"),
+        ('"Yes"', "\u201eYes\u201c"),
+        ('"Yes"', "\u00abYes\u00bb"),
+        ("Jerusalem", "\u200fJerusalem\u200e"),
+        ("cooperate", "co\u00adoperate"),
+        ("1789", "\u0661\u0667\u0668\u0669"),
+        ("1789", "\u06f1\u06f7\u06f8\u06f9"),
+        ("Istanbul", "\u0130stanbul"),
+        ("Isparta", "\u0131sparta"),
+    ],
 )
 def test_normalize_typed_folds(one, other):
     assert normalize_typed(one) == normalize_typed(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("resume", "résumé"), ("a b", "ab"), ("5", "-5"), ("its", "it's")]
+)
+def test_normalize_typed_keeps_apart_what_differs(one, other):
+    assert normalize_typed(one) != normalize_typed(other)
 
 
 @pytest.mark.parametrize(

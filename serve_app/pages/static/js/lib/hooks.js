@@ -102,6 +102,32 @@ export function screenOf(view) {
   return `${asks ? "question" : view.phase}:${view.opening_no}`;
 }
 
+// Keep the screen awake while `isOn`: nobody touches a board, and a phone waits for its question. A browser
+// lets go of it whenever the page is hidden, and has none at all on plain http.
+export function useAwake(isOn) {
+  useEffect(() => {
+    if (!isOn || !navigator.wakeLock) return undefined;
+    let held = null;
+    let isOver = false;
+    const ask = async () => {
+      if (document.hidden) return;
+      try {
+        held = await navigator.wakeLock.request("screen");
+        if (isOver) held.release();
+      } catch {
+        // Refused, to save the battery.
+      }
+    };
+    ask();
+    document.addEventListener("visibilitychange", ask);
+    return () => {
+      isOver = true;
+      document.removeEventListener("visibilitychange", ask);
+      held?.release();
+    };
+  }, [isOn]);
+}
+
 let shown = false;
 
 // Say something to screen readers. The same words twice are told apart by a space.

@@ -2,7 +2,7 @@
 
 import { html, render, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
 import { callUntilAnswered, waitingText } from "../lib/api.js";
-import { announce, screenOf, useSession, useTopOn } from "../lib/hooks.js";
+import { announce, screenOf, useAwake, useSession, useTopOn } from "../lib/hooks.js";
 import { tokenOfPage } from "../lib/keys.js";
 import { groupPin, readPin } from "../lib/pins.js";
 import { Session } from "../lib/session.js";
@@ -36,6 +36,7 @@ function Watching({ token }) {
   const session = useMemo(() => new Session(token), [token]);
   useEffect(() => session.start(), [session]);
   const state = useSession(session);
+  useAwake(!state.ended);
   const { view } = state;
   useAnnouncements(view);
   useTopOn(view && screenOf(view));

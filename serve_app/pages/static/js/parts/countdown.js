@@ -24,7 +24,7 @@ function useTimeLeft(clock, question) {
 
 export function Ring({ clock, question }) {
   const { seconds, share, isSoon } = useTimeLeft(clock, question);
-  return html`<div class="ring ${isSoon ? "soon" : ""}" role="timer" aria-label="${seconds} seconds left">
+  return html`<div class="ring ${isSoon ? "soon" : ""}" translate="no" role="timer" aria-label="${seconds} seconds left">
     <svg viewBox="0 0 100 100" aria-hidden="true">
       <circle class="ring-track" cx="50" cy="50" r=${RADIUS} />
       <circle class="ring-left" cx="50" cy="50" r=${RADIUS} stroke-dasharray=${LENGTH} stroke-dashoffset=${LENGTH * (1 - share)} />
@@ -35,7 +35,7 @@ export function Ring({ clock, question }) {
 
 export function Bar({ clock, question }) {
   const { seconds, share, isSoon } = useTimeLeft(clock, question);
-  return html`<div class="timebar ${isSoon ? "soon" : ""}" role="timer" aria-label="${seconds} seconds left">
+  return html`<div class="timebar ${isSoon ? "soon" : ""}" translate="no" role="timer" aria-label="${seconds} seconds left">
     <span class="timebar-track"><span class="timebar-left" style=${{ transform: `scaleX(${share})` }}></span></span>
     <span class="timebar-number" aria-hidden="true">${seconds}</span>
   </div>`;
@@ -44,5 +44,5 @@ export function Bar({ clock, question }) {
 // The time until answers open: no ring, it is not the answer's time.
 export function OpensIn({ clock, question }) {
   const seconds = Math.ceil((useCountdown(clock, question.closes_ms) ?? 0) / 1000);
-  return html`<p class="opens-in">${seconds > 0 ? `Answers in ${seconds}` : "Here they come"}</p>`;
+  return html`<p class="opens-in" translate="no">${seconds > 0 ? `Answers in ${seconds}` : "Here they come"}</p>`;
 }
