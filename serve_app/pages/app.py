@@ -22,7 +22,7 @@ from starlette.routing import Route
 from engine import limits
 from engine.pins import PinStyle, read_pin
 from serve_app.client_address import OWN, ClientAddresses
-from serve_app.pages.assets import Assets
+from serve_app.pages.assets import Asset, Assets
 from serve_app.rate import KeyedBuckets, Rate
 
 #: Page -> its title. The page's module is ``js/pages/<page>.js``.
@@ -77,12 +77,7 @@ def create_pages_app(
         # While replicas of two versions run, one may be asked for the other's files: the answer
         # serves, but must not be kept under that name.
         is_ours = request.path_params["build"] == assets.build
-        headers = {
-            "cache-control": _CACHE_FOR_EVER if is_ours else "no-store",
-            "content-type": asset.media_type,
-            **_SAFE_HEADERS,
-        }
-        return Response(asset.body, headers=headers)
+        return _file(asset, request, _CACHE_FOR_EVER if is_ours else "no-store")
 
     async def qr(request: Request) -> Response:
         pin = request.path_params["pin"]
@@ -123,6 +118,17 @@ def qr_svg(public_url: str, pin: str) -> bytes:
         out, kind="svg", xmldecl=False, border=4, dark="#0b1720", light="#ffffff", omitsize=True
     )
     return out.getvalue()
+
+
+def _file(asset: Asset, request: Request, caching: str) -> Response:
+    """A file, compressed where that helps and the client takes it."""
+    headers = {"cache-control": caching, "content-type": asset.media_type, **_SAFE_HEADERS}
+    if not asset.packed:
+        return Response(asset.body, headers=headers)
+    headers["vary"] = "accept-encoding"
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(asset.body, headers=headers)
+    return Response(asset.packed, headers={**headers, "content-encoding": "gzip"})
 
 
 def _html(assets: Assets, page: str, public_url: str, pin_style: PinStyle) -> bytes:

@@ -34,7 +34,7 @@ async def test_what_is_ticked_when_time_is_up_is_sent_as_it_stands(stage):
     await expect(mia.get_by_text("Not sent yet")).to_be_visible()
     assert await mia.locator(".tick").count() == 0
     await stage.shoot("ticked", phone=mia)
-    await expect(mia.get_by_role("heading", name="Right!")).to_be_visible()
+    await expect(mia.get_by_role("heading", name="Correct!")).to_be_visible()
     await expect(mia.get_by_text("Sent as it stood when time was up.")).to_be_visible()
     await stage.press(host, "Final result")
     await expect(host.locator(".podium")).to_be_visible()

@@ -123,6 +123,7 @@ async def test_who_is_removed_does_not_come_back_under_a_new_name(stage):
     host = await stage.host(session)
     mia = await stage.join(session, "Mia")
     await stage.press(host, "Remove Mia")
+    await expect(host.get_by_role("button", name="Keep")).to_be_focused()
     await stage.press(host, "Remove")
     await expect(mia.get_by_role("heading")).to_have_text("The host removed you from this quiz.")
     await mia.evaluate("localStorage.clear()")

@@ -85,7 +85,7 @@ async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
     await page.keyboard.press("Tab")
     await expect(page.get_by_role("button", name="B Jupiter")).to_be_focused()
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("heading", name="Right!")).to_be_focused()
+    await expect(page.get_by_role("heading", name="Correct!")).to_be_focused()
 
     await _press_key(host, "ArrowRight", while_offered="Scoreboard")
     await _press_key(host, "Enter", while_offered="Next question")
@@ -93,7 +93,7 @@ async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
     await expect(page.get_by_label("Your answer")).to_be_focused(timeout=10_000)
     await page.keyboard.type("milky way")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("heading", name="Right!")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Correct!")).to_be_visible()
     await _press_key(host, "ArrowRight", while_offered="Final result")
     await expect(host.locator(".podium")).to_be_visible()
 
@@ -111,9 +111,9 @@ async def test_screen_readers_are_told_question_and_result(stage):
     await expect(said).to_contain_text("seconds left")
     await mia.get_by_role("button", name="B Jupiter").click()
     await expect(said).to_have_text(
-        re.compile(r"^Right! \+\d+ points\. You are 1st with \d+ points")
+        re.compile(r"^Correct! \+\d+ points\. You are 1st with \d+ points")
     )
-    await expect(board.locator("#announcer")).to_contain_text("The right answer: B: Jupiter")
+    await expect(board.locator("#announcer")).to_contain_text("The correct answer: B: Jupiter")
 
 
 async def test_removed_participant_sees_it_and_is_not_asked_to_wait(stage):
@@ -150,7 +150,7 @@ async def test_self_paced_play_says_at_once_what_an_answer_was_worth(stage):
     mia = await stage.join(session, "Mia")
     await stage.press(host, "Start")
     await mia.get_by_role("button", name="B Jupiter").click()
-    await expect(mia.get_by_text("Right! +1,000 points")).to_be_visible()
+    await expect(mia.get_by_text("Correct! +1,000 points")).to_be_visible()
     await expect(mia.locator(".review .explanation")).to_have_text("It turns in ten hours.")
     await stage.shoot("self-paced", phone=mia)
     await expect(host.get_by_text("1 of 2 answers given")).to_be_visible()

@@ -63,7 +63,7 @@ async def test_host_two_phones_and_board_play_a_whole_quiz(stage):
     await stage.shoot("received", phone=mia)
     await ben.get_by_role("button", name="C Venus").click()
 
-    await expect(mia.get_by_role("heading", name="Right!")).to_be_visible()
+    await expect(mia.get_by_role("heading", name="Correct!")).to_be_visible()
     await expect(ben.get_by_role("heading", name="Not this time")).to_be_visible()
     await expect(ben.locator(".result-note")).to_contain_text("B: Jupiter")
     await expect(ben.locator(".ahead")).to_contain_text("behind Mia")
@@ -82,7 +82,7 @@ async def test_host_two_phones_and_board_play_a_whole_quiz(stage):
     await expect(mia.get_by_text("Answer received")).to_be_visible()
     await stage.press(host, "+10 s")
     await stage.press(host, "Close now")
-    await expect(mia.locator(".streak")).to_have_text("2 right in a row")
+    await expect(mia.locator(".streak")).to_have_text("2 correct in a row")
     await expect(ben.get_by_role("heading", name="No answer")).to_be_visible()
     await stage.press(host, "Scoreboard")
 
@@ -91,7 +91,7 @@ async def test_host_two_phones_and_board_play_a_whole_quiz(stage):
     for page, text in ((mia, "the  MILKY way"), (ben, "Andromeda")):
         await page.get_by_label("Your answer").fill(text)
         await page.keyboard.press("Enter")
-    await expect(mia.get_by_role("heading", name="Right!")).to_be_visible()
+    await expect(mia.get_by_role("heading", name="Correct!")).to_be_visible()
     await expect(board.locator(".accepted-text").first).to_have_text("Milky Way")
     await stage.press(host, "Final result")
 
@@ -142,7 +142,7 @@ async def test_tap_made_while_offline_arrives_exactly_once(stage, network):
     await expect(mia.get_by_text("Sending…")).to_be_visible()
     await stage.shoot("disconnected", phone=mia)
     network.mend()
-    await expect(mia.get_by_role("heading", name="Right!")).to_be_visible(timeout=20_000)
+    await expect(mia.get_by_role("heading", name="Correct!")).to_be_visible(timeout=20_000)
     await expect(mia.get_by_role("alert")).to_have_count(0)
     await stage.press(host, "Final result")
     await expect(host.locator(".podium")).to_be_visible()
@@ -160,7 +160,7 @@ async def test_tap_offline_survives_a_reload(stage, network):
     await expect(mia.get_by_text("Sending…")).to_be_visible()
     network.mend()
     await mia.reload()
-    await expect(mia.get_by_role("heading", name="Right!")).to_be_visible(timeout=20_000)
+    await expect(mia.get_by_role("heading", name="Correct!")).to_be_visible(timeout=20_000)
 
 
 async def test_lost_receipt_is_asked_for_again_and_one_answer_is_stored(stage, network):

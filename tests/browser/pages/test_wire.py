@@ -69,7 +69,7 @@ async def test_tap_that_was_lost_on_its_way_is_sent_again_word_for_word(stage, n
     await expect(mia.get_by_text("Sending…")).to_be_visible()
     network.mend()
     await network.close(1012)
-    await expect(mia.get_by_role("heading", name="Right!")).to_be_visible()
+    await expect(mia.get_by_role("heading", name="Correct!")).to_be_visible()
     answers = [message for message in network.said if '"type":"answer"' in message]
     assert len(answers) == 2
     assert answers[0] == answers[1]

@@ -164,6 +164,26 @@ async def test_pages_are_checked_each_time_and_files_kept_for_ever(client, asset
     assert script.headers["x-content-type-options"] == "nosniff"
 
 
+async def test_files_are_compressed_for_those_who_take_it(client, assets):
+    path = f"/static/{assets.build}/js/pages/play.js"
+    plain = await client.get(path, headers={"accept-encoding": "identity"})
+    packed = await client.get(path, headers={"accept-encoding": "gzip, br"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.content == plain.content
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    assert {r.headers["vary"] for r in (plain, packed)} == {"accept-encoding"}
+    font = next(path for path in assets.files if path.endswith(".woff2"))
+    assert "vary" not in (await client.get(f"/static/{assets.build}/{font}")).headers
+
+
+def test_what_a_phone_fetches_is_small(assets):
+    modules = assets.modules_of("js/pages/play.js")
+    sheets = [f"css/{name}.css" for name in ("base", "quiz", "play")]
+    files = [assets.files[path] for path in (*modules, *sheets)]
+    assert sum(len(one.packed or one.body) for one in files) < 60_000
+
+
 async def test_file_of_another_build_is_served_but_not_kept(client):
     response = await client.get("/static/0123456789ab/js/pages/play.js")
     assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")

@@ -57,7 +57,7 @@ function useAnnouncements(view) {
       announce(told.current === view.opening_no ? "Answers are open" : view.question.text);
       told.current = view.opening_no;
     } else if (view?.phase === "question_closed") {
-      announce(`The right answer: ${rightAnswers(view).join(", ")}`);
+      announce(`The correct answer: ${rightAnswers(view).join(", ")}`);
     }
   }, [view?.phase, view?.opening_no]);
 }

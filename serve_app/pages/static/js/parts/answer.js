@@ -100,7 +100,7 @@ function TypedAnswer({ session, question, isOpen, answered, draft, setDraft }) {
 // what the answer was worth as well.
 function Fate({ state, isDraft, isSentAtEnd, receipt, error }) {
   if (receipt?.correct !== undefined) {
-    const text = receipt.correct ? `Right! +${plural(receipt.points ?? 0, "point")}` : "Not this time";
+    const text = receipt.correct ? `Correct! +${plural(receipt.points ?? 0, "point")}` : "Not this time";
     return html`<p class="fate ${receipt.correct ? "received" : "refused"} feedback" role="status">
       <span class="fate-mark" aria-hidden="true">${receipt.correct ? "✓" : "✕"}</span> ${text}
     </p>`;

@@ -13,12 +13,13 @@ export function Dialog({ title, onClose, wide, children }) {
   </dialog>`;
 }
 
-// `actions`: [{label, kind, run}]. Every one closes the dialog.
+// `actions`: [{label, kind, run}]. Every one closes the dialog. The last one is the way back; it has the
+// focus first, so that a key that slipped destroys nothing.
 export function Confirm({ title, text, actions, onClose }) {
   return html`<${Dialog} title=${title} onClose=${onClose}>
     <p>${text}</p>
     <div class="dialog-actions">
-      ${actions.map(({ label, kind, run }) => html`<button key=${label} class="button ${kind ?? ""}" onClick=${() => {
+      ${actions.map(({ label, kind, run }, index) => html`<button key=${label} autofocus=${index === actions.length - 1} class="button ${kind ?? ""}" onClick=${() => {
         onClose();
         run?.();
       }}>${label}</button>`)}

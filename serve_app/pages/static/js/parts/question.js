@@ -7,7 +7,7 @@ import { OpensIn, Ring } from "./countdown.js";
 import { CHOICES, ChoiceMark } from "./shapes.js";
 
 const POINTS = { normal: "", double: "double points", none: "no points" };
-const HINTS = { multiple: "choose all that are right", typed: "type the answer", true_false: "true or false" };
+const HINTS = { multiple: "choose all that are correct", typed: "type the answer", true_false: "true or false" };
 
 export function questionNote(view, question) {
   const number = `Question ${question.question_index + 1} of ${view.question_count}`;
@@ -60,7 +60,7 @@ function Choices({ question, reveal }) {
         <${ChoiceMark} index=${index} />
         <span class="choice-text" dir="auto">${text}</span>
         ${reveal && html`<span class="tally">
-          ${isRight && html`<span class="right-badge">✓<span> right</span></span>`}
+          ${isRight && html`<span class="right-badge">✓<span> correct</span></span>`}
           <b aria-label=${plural(count, "answer")}>${count}</b>
         </span>`}
       </li>`;
@@ -80,8 +80,8 @@ function TypedReveal({ reveal }) {
     <span class="choice-text">${text}</span><b>${count}</b>
   </li>`;
   return html`<div class="typed-reveal">
-    <p class="accepted"><span class="right-badge">✓<span> right</span></span>
+    <p class="accepted"><span class="right-badge">✓<span> correct</span></span>
       ${reveal.accepted.map((text) => html`<span class="accepted-text" dir="auto">${text}</span>`)}</p>
-    <ul>${bar("is-right", "Right answers", right)}${bar("is-wrong", "Other answers", wrong)}</ul>
+    <ul>${bar("is-right", "Correct answers", right)}${bar("is-wrong", "Other answers", wrong)}</ul>
   </div>`;
 }

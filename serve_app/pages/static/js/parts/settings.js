@@ -35,20 +35,20 @@ export function StartDialog({ quiz, onStart, onClose, problem, isBusy }) {
       </select></label>
       ${isLive && html`
         <label>Points<select value=${settings.scoring} onChange=${(event) => change({ scoring: event.target.value })}>
-          <option value="speed_half_floor.v1">Right and fast</option>
-          <option value="accuracy.v1">Right, whatever the time</option>
+          <option value="speed_half_floor.v1">Correct and fast</option>
+          <option value="accuracy.v1">Correct, whatever the time</option>
         </select></label>
-        <label>Question alone before the answers<select value=${settings.preview_ms} onChange=${(event) => change({ preview_ms: Number(event.target.value) })}>
+        <label>Reading time <small>(longer for long questions)</small><select value=${settings.preview_ms} onChange=${(event) => change({ preview_ms: Number(event.target.value) })}>
           <option value="0">not at all</option><option value="2000">2 seconds</option><option value="4000">4 seconds</option>
           <option value="7000">7 seconds</option><option value="15000">15 seconds</option>
         </select></label>
-        ${check("streak_bonus", "Bonus for right answers in a row")}
+        ${check("streak_bonus", "Streak bonus: more points for correct answers in a row")}
         ${check("close_when_all_answered", "Close as soon as everybody has answered")}`}
-      ${check("late_join", "People may join after the start")}
+      ${check("late_join", "Late joining: people may join after the start")}
       <p class="field-error" role="alert">${problem}</p>
       <div class="dialog-actions">
         <button class="button primary" type="submit" aria-busy=${isBusy}>Open the lobby</button>
-        <button class="button" type="button" onClick=${onClose}>Not now</button>
+        <button class="button" type="button" onClick=${onClose}>Cancel</button>
       </div>
     </form>
   <//>`;

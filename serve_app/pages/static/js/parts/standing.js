@@ -12,7 +12,7 @@ import { CHOICES } from "./shapes.js";
 const PODIUM_WORDS = { 1: "You won!", 2: "Second place!", 3: "Third place!" };
 
 function verdictOf(result, refusal, isUnsent) {
-  if (result.correct) return { name: "right", mark: "✓", text: "Right!" };
+  if (result.correct) return { name: "right", mark: "✓", text: "Correct!" };
   if (result.answered) return { name: "wrong", mark: "✕", text: "Not this time" };
   if (refusal) return { name: "missed", mark: "!", text: "Not counted" };
   return { name: "missed", mark: "–", text: isUnsent ? "Not sent" : "No answer" };
@@ -35,7 +35,7 @@ export function ResultCard({ view, result, refusal, draft, isSentAtEnd, heading 
     ${isUnsent && html`<p class="result-note">The question was closed before you sent your answer: <strong dir="auto">${saidOf(draft)}</strong></p>`}
     ${isSentAtEnd && result.answered && html`<p class="result-note">Sent as it stood when time was up.</p>`}
     ${!result.correct && view.reveal && html`<${RightAnswer} view=${view} />`}
-    ${result.streak > 1 && html`<p class="streak">${result.streak} right in a row</p>`}
+    ${result.streak > 1 && html`<p class="streak">${result.streak} correct in a row</p>`}
     <${Standing} rank=${result.rank} points=${result.points} count=${view.participants_count} ahead=${result.ahead} />
     ${view.reveal?.explanation && html`<p class="explanation" dir="auto">${view.reveal.explanation}</p>`}
   </section>`;
@@ -46,7 +46,7 @@ function saidOf({ choices = [], text = "" }) {
 }
 
 export function RightAnswer({ view }) {
-  return html`<p class="result-note">The right answer: ${rightAnswers(view).map((text) => html`<strong dir="auto">${text}</strong> `)}</p>`;
+  return html`<p class="result-note">The correct answer: ${rightAnswers(view).map((text) => html`<strong dir="auto">${text}</strong> `)}</p>`;
 }
 
 export function Standing({ rank, points, count, ahead }) {
