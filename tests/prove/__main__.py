@@ -40,6 +40,7 @@ def proofs(seed: int) -> tuple[Proof, ...]:
         Proof("model", "tests.model"),
         Proof("simulation, cluster", "tests.simulation", (*seeds, "cluster")),
         Proof("simulation, embedded", "tests.simulation", (*seeds, "embedded")),
+        Proof("simulation, sockets", "tests.simulation", (*seeds, "sockets")),
         Proof("large session", "tests.prove.large"),
         Proof(
             "large session, self-paced", "tests.prove.large", ("--people", "500", "--self-paced")

@@ -14,7 +14,7 @@ import aio_pika
 import msgspec
 import pytest
 
-from actors import handover, session_actor
+from actors import handover, session_actor, session_host
 from actors.checkpoint_writer import CheckpointWriter, Tables
 from actors.direct_log import DirectLog
 from actors.lease import EpochLease
@@ -24,11 +24,21 @@ from actors.rabbitmq import BrokerLog
 from actors.readings import Readings
 from actors.session_host import SessionHost
 from actors.session_store import Claim, Place, note_place
-from engine import limits
-from engine.errors import Unavailable
-from engine.session import Decision
-from engine.wire import BatchAnswer, decode_batch_answer
-from serve_app import batcher
+from engine import limits, session
+from engine.commands import Join
+from engine.errors import Conflict, Unavailable
+from engine.ids import FrameVersion
+from engine.session import Decision, Opening, SessionState
+from engine.view import Delta, Reveal, View, apply, build_view
+from engine.wire import (
+    BatchAnswer,
+    BeatPublication,
+    decode_batch_answer,
+    decode_publication,
+)
+from serve_app import batcher, hub
+from serve_app.hub import Room
+from serve_app.viewer import Viewer
 from tests.simulation import broker, tables
 from tests.simulation.network import Link
 
@@ -38,7 +48,7 @@ class Ablation(NamedTuple):
 
     Attributes:
         remove: takes it out of the code under test.
-        breaks: the invariants of :class:`tests.simulation.audit.Auditor` one of which breaks.
+        breaks: the invariants of :mod:`tests.simulation.audit` and its neighbours one of which breaks.
         seed: one that finds it. When it does so no more, because something else is drawn or done by
             now, ``python -m tests.simulation --find NAME`` finds another.
         means: what is missing then, and what was taken out with it because it would mask it.
@@ -61,6 +71,13 @@ _SHOWN = "a published score never goes down"
 _AGREED = "memory, tables and scorer agree"
 _INSIDE = "nothing fails inside"
 _SETTLED = "everything settles"
+_LOCKED = "a locked session lets nobody new in"
+_BANNED = "who was removed does not come back"
+_FIRST = "a repeat carries the first elapsed time"
+_FOLLOWS = "what a socket is told follows what it was told"
+_SECRET = "nobody is told the key before the close"
+_STAYS = "a receipt stays what it was"
+_SEEN = "pages show what is published"
 
 
 async def _at_once(*_args: Any) -> None:
@@ -198,6 +215,102 @@ def _any_look_vouches(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Readings, "have_passed", lambda self, _moment: self._passed > 0)
 
 
+# --- what pages see -----------------------------------------------------------------------------------
+
+
+def _any_delta(patch: pytest.MonkeyPatch) -> None:
+    def applied(delta: Delta, view: View) -> View:
+        follows = Delta(view.epoch, FrameVersion(view.version + 1), delta.changes)
+        return msgspec.structs.replace(apply(follows, view), version=delta.version)
+
+    patch.setattr(hub, "apply", applied)
+
+
+def _no_left_out_frames(patch: pytest.MonkeyPatch) -> None:
+    def send_text(self: Viewer, payload: bytes) -> None:
+        if self._connection is not None:
+            self._connection.send_text(payload)
+
+    patch.setattr(Viewer, "send_text", send_text)
+
+
+def _one_look(patch: pytest.MonkeyPatch) -> None:
+    resync = Room.resync
+
+    def once(self: Room) -> None:
+        if self._refreshing is None:
+            resync(self)
+
+    patch.setattr(Room, "resync", once)
+
+
+def _deaf_to_beats(patch: pytest.MonkeyPatch) -> None:
+    receive = Room.receive
+
+    def received(self: Room, data: bytes) -> None:
+        if isinstance(decode_publication(data), BeatPublication):
+            self._heard_at = hub.time.monotonic()
+        else:
+            receive(self, data)
+
+    patch.setattr(Room, "receive", received)
+
+
+def _no_word_of_removals(patch: pytest.MonkeyPatch) -> None:
+    publish = SessionHost._publish
+    patch.setattr(SessionHost, "_publish", lambda self, *_removed: publish(self))
+
+
+def _no_first_elapsed(patch: pytest.MonkeyPatch) -> None:
+    class Forgetful(dict[Any, int]):
+        def get(self, *_args: Any) -> None:  # type: ignore[override]
+            return None
+
+    made = Room.__init__
+
+    def make(self: Room, *args: Any) -> None:
+        made(self, *args)
+        self.first_elapsed_ms = Forgetful()
+
+    patch.setattr(Room, "__init__", make)
+
+
+def _early_key(patch: pytest.MonkeyPatch) -> None:
+    def built(state: SessionState, *stamp: Any) -> View:
+        view = build_view(state, *stamp)
+        opening = state.current
+        return view if opening is None else _with_reveal(view, state, opening)
+
+    def _with_reveal(view: View, state: SessionState, opening: Opening) -> View:
+        question = state.question(opening)
+        key = Reveal(question.correct, question.accepted, (), question.explanation)
+        return msgspec.structs.replace(view, reveal=view.reveal or key)
+
+    patch.setattr(session_host, "build_view", built)
+
+
+def _no_lock(patch: pytest.MonkeyPatch) -> None:
+    check = session._check_door
+
+    def checked(state: SessionState, command: Join) -> None:
+        try:
+            check(state, command)
+        except Conflict as error:
+            if error.code != "locked":
+                raise
+
+    patch.setattr(session, "_check_door", checked)
+
+
+def _no_devices(patch: pytest.MonkeyPatch) -> None:
+    check = session._check_door
+
+    def checked(state: SessionState, command: Join) -> None:
+        check(state, msgspec.structs.replace(command, device=""))
+
+    patch.setattr(session, "_check_door", checked)
+
+
 ABLATIONS: dict[str, Ablation] = {
     "epoch": Ablation(
         _no_epoch,
@@ -305,5 +418,68 @@ ABLATIONS: dict[str, Ablation] = {
         202,
         "a look at the epoch vouches for refusals that were decided after it began",
         "embedded",
+    ),
+    "delta_order": Ablation(
+        _any_delta,
+        (_FOLLOWS, _SEEN, _INSIDE),
+        7,
+        "a room applies a frame to whatever view it has, and passes it on",
+        "sockets",
+    ),
+    "welcome_first": Ablation(
+        _no_left_out_frames,
+        (_FOLLOWS,),
+        4,
+        "frames are written before the welcome, and to slow sockets",
+        "sockets",
+    ),
+    "looking_again": Ablation(
+        _one_look,
+        (_SEEN, _STAYS, _SETTLED),
+        1,
+        "a room asks for one snapshot; when it fails or another gap comes, for no more",
+        "sockets",
+    ),
+    "beats": Ablation(
+        _deaf_to_beats,
+        (_SEEN, _SETTLED),
+        16,
+        "a beat says only that the channel lives: a lost last frame is not missed",
+        "sockets",
+    ),
+    "removed_in_frames": Ablation(
+        _no_word_of_removals,
+        (_SEEN,),
+        6,
+        "frames do not say who was removed",
+        "sockets",
+    ),
+    "first_elapsed": Ablation(
+        _no_first_elapsed,
+        (_FIRST,),
+        14,
+        "an answer that is sent again is measured again",
+        "sockets",
+    ),
+    "secret_key": Ablation(
+        _early_key,
+        (_SECRET,),
+        1,
+        "views carry the key of the question that is open",
+        "sockets",
+    ),
+    "lock": Ablation(
+        _no_lock,
+        (_LOCKED,),
+        51,
+        "a locked session lets people in",
+        "sockets",
+    ),
+    "device": Ablation(
+        _no_devices,
+        (_BANNED,),
+        10,
+        "who was removed joins again under another key",
+        "sockets",
     ),
 }

@@ -6,6 +6,7 @@ rules; scores come from :mod:`engine.testing.auditor`.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,8 @@ import msgspec
 
 from actors.session_host import SessionHost
 from engine import limits
-from engine.model import Quiz, SessionSettings
+from engine.model import Mode, Quiz, SessionSettings
+from engine.phases import Step
 from engine.testing.auditor import audit
 from engine.wire import (
     AnswerItem,
@@ -24,6 +26,7 @@ from engine.wire import (
     DoneReply,
     FaultReply,
     FramePublication,
+    HelloItem,
     JoinedReply,
     JoinItem,
     MoveItem,
@@ -31,14 +34,16 @@ from engine.wire import (
     ReceiptReply,
     decode_server_message,
 )
+from serve_app.hub import Room
 from tests.simulation.tables import Database
 
 #: What a person whose thing is not acknowledged may be refused with. ``late`` comes with the close,
-#: ``session_over`` with the end, the host's two with a view that is not the newest.
+#: ``session_over`` with the end, the host's two with a view that is not the newest. ``locked`` and
+#: ``removed`` are looked at apart.
 _REFUSALS = {
     AnswerItem: {"late", "removed"},
-    JoinItem: {"session_over", "removed"},
-    MoveItem: {"stale_command", "not_found"},
+    JoinItem: {"session_over", "locked", "removed"},
+    MoveItem: {"stale_command", "not_found", "session_over"},
 }
 
 #: From then on only the broker can tell who may acknowledge, seconds.
@@ -47,10 +52,134 @@ _AWAY_S = limits.LEASE_MS / 1000 + 1.0
 Key = tuple[object, ...]
 
 
+class Stored:
+    """What the tables say of the session's course, read on as they grow.
+
+    Attributes:
+        closed: the openings whose close is stored.
+        removed: the participants whose removal is stored.
+        is_over: whether the end is stored.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._read_count = 0
+        self._closed: set[int] = set()
+        self._removed: set[int] = set()
+        self._is_over = False
+
+    @property
+    def closed(self) -> set[int]:
+        self._read()
+        return self._closed
+
+    @property
+    def removed(self) -> set[int]:
+        self._read()
+        return self._removed
+
+    @property
+    def is_over(self) -> bool:
+        self._read()
+        return self._is_over
+
+    @property
+    def banned_devices(self) -> set[str]:
+        """The devices of the removed."""
+        removed = self.removed
+        rows = self._database.participants.rows
+        return {row["device"] for row in rows if removed and row["participant_id"] in removed}
+
+    def answer(self, who: int, opening_no: int) -> dict[str, Any] | None:
+        """The row of an answer."""
+        for row in self._database.answers.rows:
+            if (row["participant_id"], row["opening_no"]) == (who, opening_no):
+                return row
+        return None
+
+    def _read(self) -> None:
+        rows = self._database.events.rows
+        for row in rows[self._read_count :]:
+            event = msgspec.json.decode(row["event"])
+            if event["type"] == "closed":
+                self._closed.add(event["opening_no"])
+            elif event["type"] == "removed":
+                self._removed.add(event["participant_id"])
+            elif event["type"] in ("finished", "cancelled"):
+                self._is_over = True
+        self._read_count = len(rows)
+
+
+class Doors:
+    """Who may be let in, as far as commands that were carried out say so.
+
+    The host waits for one command before it gives the next, so none that locks or unlocks is under
+    way beside another.
+    """
+
+    def __init__(self) -> None:
+        self.was_locked = False
+        #: Which lock is in force; 0: none.
+        self._lock_no = 0
+        self._locks_count = 0
+        self._commands: set[str] = set()
+        #: Join keys that were sent while the doors were open: they may be let in later.
+        self._early: set[str] = set()
+
+    def sent(self, item: BatchItem) -> int:
+        """Something is sent; return the lock that is to keep it out, if there is one."""
+        if isinstance(item, MoveItem) and item.command_id not in self._commands:
+            self._commands.add(item.command_id)
+            self.was_locked = self.was_locked or item.step is Step.LOCK
+            if item.step is Step.UNLOCK:
+                self._lock_no = 0
+        if not isinstance(item, JoinItem):
+            return 0
+        if not self._lock_no:
+            self._early.add(item.join_key)
+        return 0 if item.join_key in self._early else self._lock_no
+
+    def locked(self) -> None:
+        """A lock was acknowledged for the first time."""
+        self._locks_count += 1
+        self._lock_no = self._locks_count
+
+    def is_locked_by(self, lock_no: int) -> bool:
+        """Whether a lock is in force still."""
+        return bool(lock_no) and self._lock_no == lock_no
+
+
+class Elapsed:
+    """The elapsed times that rooms measure: the first one stays until the answer is decided."""
+
+    def __init__(self, mode: Mode, violate: Callable[[str, str], None]) -> None:
+        self._mode = mode
+        self._violate = violate
+        self._first: dict[tuple[Room, int, int], int] = {}
+
+    def sent(self, item: AnswerItem, room: Room) -> None:
+        """A room hands on an answer."""
+        key = (room, item.opening_no, item.participant_id)
+        first = self._first.get(key, -1)
+        view = room.view
+        is_asked = self._mode is Mode.SELF_PACED or (
+            view is not None and view.opening_no == item.opening_no
+        )
+        if first >= 0 and is_asked and item.elapsed_ms != first:
+            self._violate("a repeat carries the first elapsed time", f"{item}, after {first} ms")
+        if first < 0 and item.elapsed_ms >= 0:
+            self._first[key] = item.elapsed_ms
+
+    def decided(self, item: AnswerItem, room: Room) -> None:
+        """The client was told the outcome: there is nothing to repeat."""
+        self._first.pop((room, item.opening_no, item.participant_id), None)
+
+
 class Auditor:
     """The books.
 
     Attributes:
+        stored: the session's course, as the tables have it.
         acknowledged: the first reply to each answer, join and command that said "stored".
         acknowledged_away: how many of them came while the database was away for longer than any
             reading of the epoch is good for.
@@ -68,10 +197,12 @@ class Auditor:
         self._settings = msgspec.to_builtins(settings)
         self._database = database
         self._on_violation = on_violation
+        self.stored = Stored(database)
         self.acknowledged: dict[Key, BatchReply] = {}
         self.acknowledged_away = 0
         self.violations: list[tuple[str, str]] = []
-        self._removed: set[int] = set()
+        self._doors = Doors()
+        self._elapsed = Elapsed(settings.mode, self.violate)
         self._host: SessionHost | None = None
         self._shown = (0, 0)
         self._points: dict[int, int] = {}
@@ -83,23 +214,55 @@ class Auditor:
 
     # --- while it plays -------------------------------------------------------------------------
 
-    def is_acknowledged(self, item: BatchItem) -> bool:
-        """Whether this, or something with its key, was acknowledged."""
-        return key_of(item) in self.acknowledged
+    @property
+    def host(self) -> SessionHost | None:
+        """The newest that has taken over."""
+        return self._host
 
-    def replied(self, item: BatchItem, reply: BatchReply, *, was_acknowledged: bool) -> None:
-        """A replica was told a reply. ``was_acknowledged``: already when the item was sent."""
+    def submitted(self, item: BatchItem, room: Room | None) -> Callable[[BatchReply], None]:
+        """A replica was given an item, over a socket of a room or by HTTP; tell what comes back."""
+        if isinstance(item, HelloItem):
+            return _ignored
+        if isinstance(item, AnswerItem) and room is not None:
+            self._elapsed.sent(item, room)
+        return functools.partial(
+            self._replied,
+            item,
+            room,
+            was_acknowledged=key_of(item) in self.acknowledged,
+            lock_no=self._doors.sent(item),
+            was_banned=isinstance(item, JoinItem) and item.device in self.stored.banned_devices,
+        )
+
+    def _replied(
+        self,
+        item: BatchItem,
+        room: Room | None,
+        reply: BatchReply,
+        *,
+        was_acknowledged: bool,
+        lock_no: int,
+        was_banned: bool,
+    ) -> None:
+        """A replica was told a reply. ``was_acknowledged`` and its like: already when it was sent."""
         key = key_of(item)
-        if isinstance(reply, FaultReply):
+        is_fault = isinstance(reply, FaultReply)
+        if isinstance(item, AnswerItem) and room is not None and not (is_fault and reply.retryable):
+            self._elapsed.decided(item, room)
+        if is_fault:
             self._refused(item, reply, was_acknowledged=was_acknowledged)
             return
         if key not in self.acknowledged:
             self.acknowledged_away += self._database.away_s > _AWAY_S
+            if isinstance(item, MoveItem) and item.step is Step.LOCK:
+                self._doors.locked()
         first = self.acknowledged.setdefault(key, reply)
         if first != reply:
             self.violate("a repeat gets the first receipt", f"{key}: {first}, then {reply}")
-        if isinstance(item, MoveItem) and item.step == "remove":
-            self._removed.add(item.participant_id)
+        if not was_acknowledged and self._doors.is_locked_by(lock_no):
+            self.violate("a locked session lets nobody new in", f"{item}: {reply}")
+        if was_banned:
+            self.violate("who was removed does not come back", f"{item}: {reply}")
         if self._host is not None:
             self._holds(self._host, key, reply)
 
@@ -110,7 +273,9 @@ class Auditor:
         if was_acknowledged and not (isinstance(item, JoinItem) and reply.code == "removed"):
             first = self.acknowledged[key_of(item)]
             self.violate("a repeat gets the first receipt", f"{item}: {first}, then {reply}")
-        elif reply.code not in _REFUSALS[type(item)]:
+        elif reply.code not in _REFUSALS[type(item)] or (
+            reply.code == "locked" and not self._doors.was_locked
+        ):
             self.violate("nobody is refused for what is not so", f"{item} of {who}: {reply}")
 
     def ready(self, host: SessionHost) -> None:
@@ -186,6 +351,7 @@ class Auditor:
     def settled(self, host: SessionHost) -> None:
         """All is over and stored: compare the books, the tables, the memory and the scorer."""
         stored: dict[Key, list[dict[str, Any]]] = {}
+        moves: Counter[Key] = Counter()
         database = self._database
         for row in database.answers.rows:
             stored.setdefault(("answer", row["opening_no"], row["participant_id"]), []).append(row)
@@ -193,9 +359,12 @@ class Auditor:
             stored.setdefault(("join", row["join_key"]), []).append(row)
         for row in database.events.rows:
             event = msgspec.json.decode(row["event"])
-            if event.get("command_id"):
-                stored.setdefault(("move", event["command_id"]), []).append(event)
-        doubled = [key for key, rows in stored.items() if len(rows) > 1]
+            if command_id := event.get("command_id"):
+                stored[("move", command_id)] = [event]
+                # One command removes several; each stands for itself.
+                moves[("move", command_id, event.get("participant_id", 0))] += 1
+        doubled: list[Key] = [key for key, rows in stored.items() if len(rows) > 1]
+        doubled += [key for key, count in moves.items() if count > 1]
         doubled += [
             ("seq", seq)
             for seq, count in Counter(row["seq"] for row in database.events.rows).items()
@@ -242,6 +411,10 @@ class Auditor:
         memory = [(who, points, rank) for who, _, points, rank in host.scoreboard(0, 100)]
         if memory != expected:
             self.violate("memory, tables and scorer agree", f"memory {memory}, else {expected}")
+
+
+def _ignored(_reply: BatchReply) -> None:
+    """Stand in for what nobody is told."""
 
 
 def key_of(item: BatchItem) -> Key:

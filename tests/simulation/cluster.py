@@ -1,4 +1,7 @@
-"""The machines: Ray, replicas with the real Batcher, writers; and where the real code meets fakes."""
+"""The machines: Ray, replicas, writers; and where the real code meets the fakes below it.
+
+A replica has the real Gateway, and where people have sockets the real Hub, Subscriber and Viewers.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ import asyncpg
 import msgspec
 import pytest
 import ray
+import redis.asyncio
 
 from actors import checkpoint_writer, clock, handover, session_actor
 from actors.checkpoint_writer import CheckpointWriter
+from actors.publisher import RedisPublisher
 from actors.session_actor import SessionActor
 from actors.session_host import SessionHost
 from actors.session_store import Place
@@ -24,15 +29,25 @@ from engine.ids import SessionId
 from engine.model import Quiz, SessionSettings
 from engine.testing.driver import SESSION_ID, START_MS
 from engine.wire import BatchItem, BatchReply, Publication
-from serve_app.batcher import Batcher
+from serve_app import hub, viewer
+from serve_app.auth import Tokens
+from serve_app.batcher import Gateway
+from serve_app.hub import Hub, Room
+from serve_app.rate import TokenBucket
+from serve_app.subscriber import Subscriber
+from serve_app.viewer import Viewer, message_rate
+from serve_app.websocket import uvicorn_picows
 from tests.simulation.broker import Broker
+from tests.simulation.channels import Redis
 from tests.simulation.loop import Gone, Process, SeededLoop, current
 from tests.simulation.network import Network
 from tests.simulation.options import Options
+from tests.simulation.sockets import BOUNDS, Reader, Socket, Waiting
 from tests.simulation.tables import Database
 
 _ACTOR_NAME = "session-actor:1"
-#: With a broker in front of the tables, as in the cluster profile, and without one.
+#: With a broker in front of the tables, as in the cluster profile, and without one; and without one
+#: for people with websockets, whose host locks the session and removes several at once.
 SETTINGS = {
     name: Settings(
         database_url="postgresql://simulated",
@@ -41,10 +56,12 @@ SETTINGS = {
         secret="a-secret-of-at-least-32-characters",
         public_url="http://localhost",
     )
-    for name, broker in (("cluster", "amqp://simulated"), ("embedded", ""))
+    for name, broker in (("cluster", "amqp://simulated"), ("embedded", ""), ("sockets", ""))
 }
 #: How long a replica may go on calling an actor that was replaced and lives, seconds.
 _STALE_ROUTE_S_MAX = 8.0
+
+Heard = Callable[[BatchReply], object]
 
 
 class Incarnation:
@@ -66,19 +83,39 @@ class Incarnation:
 
 
 class Replica:
-    """A Serve replica: its process, its batcher, and the actor that it believes in."""
+    """A Serve replica: its process, its gateway and hub, and the actor that it believes in."""
 
     def __init__(self, cluster: Cluster, number: int) -> None:
         self._cluster = cluster
         self.process = Process(cluster.loop, f"replica {number}")
-        self.batcher: Batcher
+        self.gateway: _Gateway
+        self._hub: Hub
         self.stale: tuple[float, Incarnation] | None = None
         self.process.context.run(self._boot)
 
     def _boot(self) -> None:
-        self.batcher = Batcher(SESSION_ID, self)  # type: ignore[arg-type]
+        self.gateway = _Gateway(self._cluster, self)
+        if self._cluster.options.sockets is not None:
+            self._hub = Hub(self.gateway, Subscriber("redis://simulated"))
 
-    # --- the Directory that its batcher asks, and the handle that it gets ----------------------
+    def viewer(self) -> Viewer:
+        """The server's side of a new socket."""
+        return _Viewer(
+            self._cluster.next_number(),
+            self._hub,
+            self.gateway,
+            self._cluster.tokens,
+            message_rate(limits.MESSAGES_PER_S_MAX),
+            said_hello=_nothing,
+            counted=_nothing,
+        )
+
+    @property
+    def room(self) -> Room | None:
+        """The session here, if somebody looks at it."""
+        return next(iter(self._hub.rooms()), None)
+
+    # --- the Directory that its gateway asks, and the handle that it gets ----------------------
 
     async def handle(self, _session_id: SessionId) -> Replica:
         """The actor; Ray itself finds out where it runs by now."""
@@ -105,6 +142,44 @@ class Replica:
                 return earlier
             self.stale = None
         return self._cluster.incarnation
+
+
+class _Viewer(Viewer):
+    """The real one; rooms keep them in sets, whose order must not depend on addresses."""
+
+    def __init__(self, number: int, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._number = number
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class _Gateway(Gateway):
+    """The real one; what it is given, and what it is told of that, is heard by the auditor."""
+
+    def __init__(self, cluster: Cluster, replica: Replica) -> None:
+        super().__init__(replica)  # type: ignore[arg-type]
+        self._cluster = cluster
+        self._replica = replica
+
+    def submit(self, session_id: SessionId, item: BatchItem, done: Heard) -> None:
+        """See :meth:`Gateway.submit`; this is what a Viewer calls."""
+        self._submit(session_id, item, done, self._replica.room)
+
+    def submit_by_http(self, item: BatchItem, done: Heard) -> None:
+        """Take what did not come over a socket."""
+        self._submit(SESSION_ID, item, done, None)
+
+    def _submit(
+        self, session_id: SessionId, item: BatchItem, done: Heard, room: Room | None
+    ) -> None:
+        # At the replica: what it was told is acknowledged, whether it still reaches anybody.
+        hear = self._cluster.on_submit(item, room)
+        super().submit(session_id, item, lambda reply: (hear(reply), done(reply)))
 
 
 class _Method:
@@ -168,6 +243,10 @@ class Cluster:
         incarnation: the process in which Ray has the actor now.
         writers, replicas: those that run now.
         on_ready, on_frame: told of a host that has taken over, and of what it publishes.
+        on_submit: told of each item that a replica takes, and of the room of the socket that it came
+            over; what it returns is told the reply.
+        violate: told of a bound that does not hold.
+        tokens: of the session's people. They are of the real day, and outlast every play.
     """
 
     def __init__(
@@ -188,6 +267,11 @@ class Cluster:
         self.notice: Callable[[str, Process, bool], None] = lambda *_: None
         self.on_ready: Callable[[SessionHost], None] = lambda _: None
         self.on_frame: Callable[[Publication], None] = lambda _: None
+        self.on_submit: Callable[[BatchItem, Room | None], Heard] = lambda *_: _nothing
+        self.violate: Callable[[str, str], None] = _nothing
+        self.tokens = Tokens(SETTINGS[profile].secret)
+        lost_share = options.sockets.published_lost_share if options.sockets is not None else 0.0
+        self.redis = Redis(Process(loop, "redis"), self.network, rng, lost_share)
         self.broker = Broker(Process(loop, "broker"), self.network, self._notice)
         session = {
             "session_id": SESSION_ID,
@@ -211,6 +295,7 @@ class Cluster:
         self.replicas: list[Replica] = []
         self._ray = Process(loop, "ray")
         self._replicas_count = 0
+        self._numbers_count = 0
 
     def _notice(self, point: str, client: Process, is_before: bool) -> None:
         self.notice(point, client, is_before)
@@ -318,11 +403,30 @@ class Cluster:
 
     # --- from people to replicas and back -------------------------------------------------------
 
-    def ask(
-        self, replica: Replica, item: BatchItem, answered: Callable[[BatchReply], object]
-    ) -> None:
+    def ask(self, replica: Replica, item: BatchItem, answered: Heard) -> None:
         """Bring an item to a replica; ``answered`` hears its reply there, if there ever is one."""
-        replica.process.call_at(self.soon_s(), replica.batcher.submit, item, answered)
+        replica.process.call_at(self.soon_s(), replica.gateway.submit_by_http, item, answered)
+
+    def open_socket(self, replica: Replica, reader: Reader) -> Socket:
+        """Connect a page to a replica."""
+        sockets = self.options.sockets
+        assert sockets is not None
+        return Socket(
+            self.network,
+            reader,
+            replica.process,
+            replica.viewer,
+            sockets.wire_bytes,
+            self._violated,
+        )
+
+    def next_number(self) -> int:
+        """One that no socket has had."""
+        self._numbers_count += 1
+        return self._numbers_count
+
+    def _violated(self, invariant: str, seen: str) -> None:
+        self.violate(invariant, seen)
 
     # --- where the real code meets the fakes ----------------------------------------------------
 
@@ -331,18 +435,32 @@ class Cluster:
         patch.setattr(aio_pika, "connect", self.broker.connect)
         patch.setattr(asyncpg, "connect", self.database.connect)
         patch.setattr(limits, "PARTITIONS", 1)
-        patch.setattr(clock, "time", _Time(self.loop))
+        time = _Time(self.loop)
+        patch.setattr(clock, "time", time)
         patch.setattr(handover, "psutil", _Psutil(self))
         patch.setattr(Settings, "from_env", lambda: SETTINGS[self.profile])
         # A collection in the middle of a seed would run the ends of tasks of earlier ones.
         patch.setattr(session_actor, "collect_seldom", _nothing)
         # The double has no dead letters to count: a message that cannot be stored is a fault here.
         patch.setattr(checkpoint_writer, "_DEAD_LETTERS_INTERVAL_S", 1e9)
-        patch.setattr(session_actor, "RedisPublisher", lambda *_: _Frames(self))
+        if self.options.sockets is None:
+            patch.setattr(session_actor, "RedisPublisher", lambda *_: _Frames(self))
+        else:
+            self._install_sockets(patch, time)
         patch.setattr(session_actor, "PinnedQuizzes", lambda *_: _Quizzes(self.quiz))
         patch.setattr(session_actor, "SessionHost", self._make_host)
         patch.setattr(session_actor, "os", _Os(self))
         patch.setattr(session_actor, "_here", _here)
+
+    def _install_sockets(self, patch: pytest.MonkeyPatch, time: _Time) -> None:
+        patch.setattr(redis.asyncio.Redis, "from_url", self.redis.from_url)
+        patch.setattr(session_actor, "RedisPublisher", lambda *args: _Publisher(self, *args))
+        patch.setattr(hub, "time", time)
+        patch.setattr(viewer, "time", time)
+        patch.setattr(viewer, "TokenBucket", lambda rate: TokenBucket(rate, time.monotonic))
+        patch.setattr(uvicorn_picows, "WAITING", Waiting(self._violated))
+        for name, value in BOUNDS.items():
+            patch.setattr(limits, name, value)
 
     def _make_host(self, *args: Any, **more: Any) -> SessionHost:
         host = SessionHost(*args, **more)
@@ -350,8 +468,8 @@ class Cluster:
         return host
 
 
-def _nothing() -> None:
-    """Stand in for what a process does once."""
+def _nothing(*_args: object) -> None:
+    """Stand in for what does not matter here."""
 
 
 class _Quizzes:
@@ -380,8 +498,20 @@ class _Frames:
         """Nothing is held open."""
 
 
+class _Publisher(RedisPublisher):
+    """The real one; what it is given is heard by the auditor."""
+
+    def __init__(self, cluster: Cluster, url: str, session_id: SessionId) -> None:
+        super().__init__(url, session_id)
+        self._cluster = cluster
+
+    def publish(self, publication: Publication) -> None:
+        self._cluster.on_frame(publication)
+        super().publish(publication)
+
+
 class _Time:
-    """``time``, as far as :mod:`actors.clock` asks it: virtual, with each machine's own error."""
+    """``time``, as far as clock, hub and viewers ask it: virtual, with each machine's own error."""
 
     CLOCK_BOOTTIME = 7
 
@@ -390,6 +520,15 @@ class _Time:
 
     def time_ns(self) -> int:
         return (START_MS + current().skew_ms) * 1_000_000 + round(self._loop.time() * 1e9)
+
+    def time(self) -> float:
+        return self.time_ns() / 1e9
+
+    def monotonic_ns(self) -> int:
+        return round(self._loop.time() * 1e9)
+
+    def monotonic(self) -> float:
+        return self._loop.time()
 
     def clock_gettime_ns(self, clock_id: int) -> int:
         assert clock_id == self.CLOCK_BOOTTIME, "a suspended machine must not stop it"

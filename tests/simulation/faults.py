@@ -23,20 +23,20 @@ class Faults:
         self._ambushes: dict[int, tuple[Fault, int]] = {}
         self._paused: list[Process] = []
         cluster.notice = self._notice
-        for number, fault in enumerate(cluster.options.faults):
+        for number, fault in enumerate(cluster.options.all_faults):
             self._process.call_at(fault.at_s, self._begin, number, fault)
 
     @property
     def over_s(self) -> float:
         """When the last one that comes by itself is over."""
-        return max((f.at_s + f.for_s for f in self._cluster.options.faults), default=0.0)
+        return max((f.at_s + f.for_s for f in self._cluster.options.all_faults), default=0.0)
 
     def heal(self) -> None:
         """Undo what lasts, and let nothing new happen."""
         self._ambushes.clear()
         cluster = self._cluster
         cluster.network.is_healed = True
-        cluster.broker.is_up = cluster.database.is_up = True
+        cluster.broker.is_up = cluster.database.is_up = cluster.redis.is_up = True
         cluster.database.slow_s = 0.0
         for process in self._paused:
             process.resume()
@@ -146,6 +146,12 @@ class Faults:
         database = self._cluster.database
         database.crash()
         self._later(fault.for_s, setattr, database, "is_up", True)
+
+    def redis_away(self, fault: Fault, _client: Process | None) -> None:
+        """Redis is killed and comes back."""
+        redis = self._cluster.redis
+        redis.crash()
+        self._later(fault.for_s, setattr, redis, "is_up", True)
 
     def database_slow(self, fault: Fault, _client: Process | None) -> None:
         """Every statement takes longer, some too long."""

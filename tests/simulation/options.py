@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 Rng = random.Random
@@ -57,6 +57,31 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Sockets:
+    """What is drawn for a play in which people have websockets.
+
+    Attributes:
+        socket_share: of the participants; the others, and the host by the same share, ask by HTTP.
+        published_lost_share: of what Redis hands on to a replica.
+        stall_share, cut_share, reload_share: of the seconds in which a page begins to read nothing,
+            its connection breaks, or it is loaded anew.
+        stall_s_max: how long a page reads nothing at the most.
+        wire_bytes: what the network between a replica and a page takes up before the replica must
+            keep it.
+        faults: as in :class:`Options`.
+    """
+
+    socket_share: float
+    published_lost_share: float
+    stall_share: float
+    stall_s_max: float
+    cut_share: float
+    reload_share: float
+    wire_bytes: int
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True)
 class Options:
     """Everything that was drawn before the play begins; what comes later is drawn by the way."""
 
@@ -93,15 +118,30 @@ class Options:
     calls_doubled_share: float
     # --- what goes wrong
     faults: tuple[Fault, ...] = field(default=())
+    # --- drawn by :func:`draw_more`
+    lock_share: float = 0.0
+    bulk_share: float = 0.0
+    sockets: Sockets | None = None
+
+    @property
+    def all_faults(self) -> tuple[Fault, ...]:
+        """Those of the sockets among them."""
+        return self.faults + (self.sockets.faults if self.sockets is not None else ())
 
     def __str__(self) -> str:
         """One line for each option, and for each fault."""
-        lines = [
-            f"  {entry.name} = {_short(getattr(self, entry.name))}"
-            for entry in fields(self)
-            if entry.name != "faults"
-        ]
-        return "\n".join((*lines, *(f"  {fault}" for fault in self.faults)))
+        lines = _lines(self)
+        if self.sockets is not None:
+            lines += _lines(self.sockets)
+        return "\n".join((*lines, *(f"  {fault}" for fault in self.all_faults)))
+
+
+def _lines(options: Options | Sockets) -> list[str]:
+    return [
+        f"  {entry.name} = {_short(getattr(options, entry.name))}"
+        for entry in fields(options)
+        if entry.name not in ("faults", "sockets")
+    ]
 
 
 def _short(value: object) -> object:
@@ -155,6 +195,39 @@ def draw(rng: Rng) -> Options:
         )
         + tuple(_draw_fault(rng, quiz_s) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4))))
         + (_draw_eclipse(rng, quiz_s) if rng.random() < 0.2 else ()),
+    )
+
+
+def draw_more(rng: Rng, options: Options) -> Options:
+    """What a generator of its own draws for the profile with sockets."""
+    quiz_s = 1.0 + options.questions * (options.time_limit_ms / 1000 + 1.0)
+    return replace(
+        options,
+        lock_share=rng.choice((0.0, 0.0, 0.2)),
+        bulk_share=rng.choice((0.0, 0.0, 0.0, 0.1)),
+        sockets=_draw_sockets(rng, quiz_s),
+    )
+
+
+def _draw_sockets(rng: Rng, quiz_s: float) -> Sockets:
+    kinds = rng.choices(("redis_away", "replica_crash"), k=rng.choice((0, 0, 1, 1, 2)))
+    return Sockets(
+        socket_share=rng.choice((0.5, 0.9)),
+        published_lost_share=rng.choice((0.0, 0.05, 0.3)),
+        stall_share=rng.choice((0.0, 0.0, 0.1)),
+        stall_s_max=rng.choice((1.0, 5.0, 20.0)),
+        cut_share=rng.choice((0.0, 0.0, 0.05)),
+        reload_share=rng.choice((0.0, 0.0, 0.05)),
+        wire_bytes=rng.choice((500, 2_000)),
+        faults=tuple(
+            Fault(
+                kind=kind,
+                at_s=_about(rng, quiz_s / 2),
+                for_s=_about(rng, rng.choice((0.3, 3.0, 8.0))),
+                index=rng.randint(0, 3),
+            )
+            for kind in kinds
+        ),
     )
 
 

@@ -1,4 +1,7 @@
-"""The people: participants and the host behave as the real page does, and one viewer looks on."""
+"""The people: participants and the host behave as the real page does, and one viewer looks on.
+
+Some, where there are sockets, have a page of their own (:mod:`tests.simulation.pages`).
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ import random
 from collections.abc import Callable
 
 from engine import limits
-from engine.ids import OpeningNo, ParticipantId
+from engine.ids import OpeningNo, ParticipantId, Pin
 from engine.phases import Phase, Step
+from engine.session import Lock
+from engine.testing.driver import SESSION_ID
 from engine.view import Delta, View, apply
 from engine.wire import (
     AnswerItem,
     BatchItem,
     BatchReply,
     DeltaFrame,
-    DoneReply,
     FaultReply,
     FramePublication,
     JoinedReply,
@@ -25,9 +29,11 @@ from engine.wire import (
     decode_server_message,
     decode_snapshot,
 )
-from tests.simulation.audit import Auditor
+from serve_app.auth import Role
 from tests.simulation.cluster import Cluster, Replica
 from tests.simulation.loop import Process
+from tests.simulation.pages import Page
+from tests.simulation.witness import Witness
 
 #: The right choice of every question, and a wrong one, as masks.
 _RIGHT, _WRONG = 0b10, 0b01
@@ -110,20 +116,43 @@ class Viewer:
                 self._show(view)
 
 
-class _Person:
-    """Somebody at a page: asks one replica, sends again what was not answered, in the end elsewhere."""
+class _Caller:
+    """Somebody who asks a replica by HTTP, sends again what was not answered, in the end elsewhere.
+
+    Attributes:
+        is_out: whether it was told that it is removed.
+    """
 
     def __init__(self, people: People) -> None:
         self._people = people
         self._cluster = people.cluster
         self._rng = people.cluster.rng
         self._replica: Replica | None = None
+        self.is_out = False
+
+    @property
+    def view(self) -> View | None:
+        """What it sees."""
+        return self._people.viewer.view
+
+    async def changed(self, at_most_s: float) -> None:
+        """Return when there is something new to see, or after a while."""
+        await self._people.viewer.changed(at_most_s)
+
+    def look(self, _opening_no: int) -> None:
+        """Every question is on the screen."""
+
+    async def submit(self, item: AnswerItem | MoveItem) -> bool:
+        """Send an item until it is stored (true) or refused for good."""
+        return not isinstance(await self.ask(item), FaultReply)
 
     async def ask(self, item: BatchItem) -> BatchReply:
         """Send an item until there is an answer to it that is not ``retry``."""
         while True:
             reply = await self._ask_once(item)
             if reply is not None and not (isinstance(reply, FaultReply) and reply.retryable):
+                if isinstance(reply, FaultReply) and reply.code == "removed":
+                    self.is_out = True
                 return reply
             if self._rng.random() < 0.5:
                 self._replica = None
@@ -138,12 +167,8 @@ class _Person:
             self._replica = self._rng.choice(cluster.replicas)
         assert self._replica is not None
         future: asyncio.Future[BatchReply] = cluster.loop.create_future()
-        was_acknowledged = people.auditor.is_acknowledged(item)
 
         def answered(reply: BatchReply) -> None:
-            # At the replica: what it was told is acknowledged, whether it still reaches anybody.
-            people.note(f"{item} -> {reply}")
-            people.auditor.replied(item, reply, was_acknowledged=was_acknowledged)
             if cluster.copies():
                 people.process.call_at(cluster.soon_s(), _set, future, reply)
 
@@ -153,7 +178,7 @@ class _Person:
         except TimeoutError:
             return None
 
-    async def ask_again(self, item: BatchItem, share: float) -> None:
+    async def again(self, item: BatchItem, share: float) -> None:
         """Perhaps send something again that was answered, as a page does that was loaded anew."""
         if self._rng.random() < share:
             await asyncio.sleep(self._rng.random() * 3.0)
@@ -171,20 +196,28 @@ class People:
     """Everybody. :meth:`play` returns when nobody wants anything any more."""
 
     def __init__(
-        self, cluster: Cluster, auditor: Auditor, process: Process, note: Callable[[str], None]
+        self,
+        cluster: Cluster,
+        witness: Witness,
+        process: Process,
+        note: Callable[[str], None],
+        whims: random.Random,
     ) -> None:
         self.cluster = cluster
-        self.auditor = auditor
         self.process = process
-        self.note = note
         self.viewer = Viewer(cluster, process)
+        self._witness = witness
+        self._note = note
         self._options = cluster.options
         self._rng: random.Random = cluster.rng
+        #: What belongs to :func:`tests.simulation.options.draw_more`.
+        self._whims = whims
         self._joined_count = 0
+        self._commands_count = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def play(self) -> None:
-        """Play the quiz to its end."""
+        """Play the quiz to its end. Pages stay, and look on."""
         options = self._options
         watching = self.process.spawn(self.viewer.run())
         self._tasks = [self.process.spawn(self._host())]
@@ -194,46 +227,61 @@ class People:
         await asyncio.gather(*self._tasks)
         watching.cancel()
 
-    @property
-    def _phase(self) -> Phase:
-        return self.viewer.view.phase if self.viewer.view is not None else Phase.LOBBY
+    def _at_a_page(self, role: Role, who: ParticipantId) -> Page | None:
+        """Somebody's own page, if it has one."""
+        sockets, tokens = self._options.sockets, self.cluster.tokens
+        if sockets is None or self._rng.random() >= sockets.socket_share:
+            return None
+        if role is Role.HOST:
+            token = tokens.of_session(role, SESSION_ID, Pin("123456"))
+        else:
+            token = tokens.participant(SESSION_ID, who)
+        page = Page(self.cluster, self.process, self._witness, self._note, token, who)
+        self._tasks.append(self.process.spawn(page.run()))
+        return page
 
     # --- a participant --------------------------------------------------------------------------
 
     async def _participant(self, number: int, *, is_late: bool) -> None:
-        person = _Person(self)
+        caller = _Caller(self)
         await asyncio.sleep(self._rng.random() * (5.0 if is_late else 1.0))
-        join = JoinItem(f"join-key-{number}", f"Person {number}")
-        reply = await person.ask(join)
+        join = JoinItem(f"join-key-{number}", f"Person {number}", f"device-{number}")
+        reply = await self._join(caller, join)
         if not isinstance(reply, JoinedReply):
             return
         self._joined_count += 1
-        repeats = [self.process.spawn(person.ask_again(join, self._options.repeat_share))]
+        repeats = [self.process.spawn(caller.again(join, self._options.repeat_share))]
+        person = self._at_a_page(Role.PARTICIPANT, reply.participant_id) or caller
         done: set[int] = set()
-        while not self._phase.is_over:
-            openings = self._openings() - done
+        while not _is_over(person.view) and not person.is_out:
+            openings = _openings(person.view) - done
             if not openings:
-                await self.viewer.changed(_PATIENCE_S)
+                await person.changed(_PATIENCE_S)
                 continue
             opening_no = min(openings)
             done.add(opening_no)
             repeats += await self._answer(person, reply.participant_id, opening_no)
+        if person.is_out:
+            again = JoinItem(f"other-key-{number}", f"Other {number}", f"device-{number}")
+            await _Caller(self).ask(again)
         await asyncio.gather(*repeats)
 
-    def _openings(self) -> set[int]:
-        """The openings that take answers now."""
-        view = self.viewer.view
-        if view is None:
-            return set()
-        if view.phase is Phase.SELF_PACED_OPEN:
-            return set(range(1, view.question_count + 1))
-        return {view.opening_no} if view.phase is Phase.QUESTION_OPEN else set()
+    async def _join(self, caller: _Caller, join: JoinItem) -> BatchReply:
+        """Join, and try again for as long as the session is locked."""
+        while True:
+            reply = await caller.ask(join)
+            if not isinstance(reply, FaultReply) or reply.code != "locked":
+                return reply
+            if _is_over(self.viewer.view):
+                return reply
+            await asyncio.sleep(0.5 + self._whims.random())
 
     async def _answer(
-        self, person: _Person, who: ParticipantId, opening_no: int
+        self, person: _Caller | Page, who: ParticipantId, opening_no: int
     ) -> list[asyncio.Task[None]]:
         rng, options = self._rng, self._options
         think_s = rng.random() * options.think_s_max
+        person.look(opening_no)
         await asyncio.sleep(think_s)
         elapsed_ms = -1 if rng.random() < 0.3 else round(think_s * 1000)
         mask = _RIGHT if rng.random() < 0.7 else _WRONG
@@ -242,48 +290,78 @@ class People:
         if rng.random() < options.repeat_share / 2:
             # Another page of the same person, at the same time, with another mind.
             other = AnswerItem(who, OpeningNo(opening_no), 0b11 ^ mask, "", -1)
-            doubts.append(self.process.spawn(_Person(self).ask_again(other, 1.0)))
-        await person.ask(item)
+            doubts.append(self.process.spawn(_Caller(self).again(other, 1.0)))
+        await person.submit(item)
         again = AnswerItem(who, OpeningNo(opening_no), 0b11 ^ mask, "", -1)
-        doubts.append(self.process.spawn(person.ask_again(again, options.repeat_share)))
+        doubts.append(self.process.spawn(person.again(again, options.repeat_share)))
         return doubts
 
     # --- the host -------------------------------------------------------------------------------
 
     async def _host(self) -> None:
-        person = _Person(self)
         options = self._options
+        person = self._at_a_page(Role.HOST, ParticipantId(0)) or _Caller(self)
         repeats: list[asyncio.Task[None]] = []
-        count = 0
+        if self._whims.random() < options.lock_share:
+            await self._lock_for_a_while(person)
         while self._joined_count < options.participants and self.cluster.loop.time() < _PATIENCE_S:
-            await self.viewer.changed(0.2)
-        while not self._phase.is_over:
-            view = self.viewer.view
-            step = await self._choose()
-            if view is None or step is None or view is not self.viewer.view:
-                await self.viewer.changed(1.0)
+            await person.changed(0.2)
+        while not _is_over(person.view):
+            view = person.view
+            step = await self._choose(view)
+            if view is None or step is None or view is not person.view:
+                await person.changed(1.0)
                 continue
-            count += 1
-            who = self._rng.randint(1, options.participants) if step is Step.REMOVE else 0
-            command = MoveItem(
-                step,
-                view.phase,
-                view.opening_no,
-                f"command-{count}",
-                limits.EXTEND_MS_MIN if step is Step.EXTEND else 0,
-                ParticipantId(who),
-            )
-            reply = await person.ask(command)
-            if isinstance(reply, DoneReply):
-                repeats.append(self.process.spawn(person.ask_again(command, options.repeat_share)))
-            if view is self.viewer.view:
-                await self.viewer.changed(1.0)
+            command = self._command(step, view)
+            if await person.submit(command):
+                repeats.append(self.process.spawn(person.again(command, options.repeat_share)))
+            if view is person.view:
+                await person.changed(1.0)
         await asyncio.gather(*repeats)
 
-    async def _choose(self) -> Step | None:
+    async def _lock_for_a_while(self, person: _Caller | Page) -> None:
+        """Shut the lobby while people come in."""
+        while (view := person.view) is None:
+            await person.changed(0.2)
+        await person.submit(self._command(Step.LOCK, view))
+        await asyncio.sleep(2 * self._whims.random())
+        await person.submit(self._command(Step.UNLOCK, view))
+
+    def _command(self, step: Step, view: View) -> MoveItem:
+        """What the host wants, with a view before its eyes."""
+        rng, options = self._rng, self._options
+        self._commands_count += 1
+        who, several = 0, ()
+        if step is Step.REMOVE:
+            who = rng.randint(1, options.participants)
+            if self._whims.random() < 0.5:
+                others = self._whims.sample(range(1, options.participants + 1), 2)
+                who, several = 0, tuple(map(ParticipantId, others))
+        return MoveItem(
+            step,
+            view.phase,
+            view.opening_no,
+            f"command-{self._commands_count}",
+            limits.EXTEND_MS_MIN if step is Step.EXTEND else 0,
+            ParticipantId(who),
+            several,
+        )
+
+    def _look_after(self, view: View | None) -> Step | None:
+        """What the host does about who is in, if anything."""
+        if view is None:
+            return None
+        if self._whims.random() < self._options.lock_share:
+            return Step.LOCK if view.lock is Lock.OPEN else Step.UNLOCK
+        return Step.REMOVE if self._whims.random() < self._options.bulk_share else None
+
+    async def _choose(self, view: View | None) -> Step | None:
         """What the host does next; None: waits."""
-        rng, options, phase = self._rng, self._options, self._phase
+        rng, options = self._rng, self._options
+        phase = view.phase if view is not None else Phase.LOBBY
         await asyncio.sleep(rng.random() * 0.5)
+        if step := self._look_after(view):
+            return step
         if phase is Phase.LOBBY:
             return Step.START
         if rng.random() < options.end_early_share:
@@ -300,3 +378,16 @@ class People:
         else:
             share, step = (0.2 if phase is Phase.PREVIEW else 1.0), Step.NEXT
         return step if rng.random() < share else None
+
+
+def _is_over(view: View | None) -> bool:
+    return view is not None and view.phase.is_over
+
+
+def _openings(view: View | None) -> set[int]:
+    """The openings that take answers now."""
+    if view is None:
+        return set()
+    if view.phase is Phase.SELF_PACED_OPEN:
+        return set(range(1, view.question_count + 1))
+    return {view.opening_no} if view.phase is Phase.QUESTION_OPEN else set()

@@ -15,17 +15,23 @@ import pytest
 
 from engine.model import Mode, Quiz, ScoringPolicy, SessionSettings
 from engine.testing.factories import make_question
+from engine.wire import BatchItem, BatchReply
+from serve_app.hub import Room
 from tests.simulation.ablations import ABLATIONS
 from tests.simulation.audit import Auditor
 from tests.simulation.cluster import Cluster
 from tests.simulation.faults import Faults
 from tests.simulation.loop import Gone, Process, SeededLoop
-from tests.simulation.options import Options, draw
+from tests.simulation.options import Options, draw, draw_more
 from tests.simulation.people import People
+from tests.simulation.witness import Witness, secret_of
 
 #: After all is healed everything must be over by then, virtual seconds: each of a few waits for a
 #: connection, a batch, a barrier and a lease, one behind the other.
 _SETTLE_S_MAX = 180.0
+#: When all is settled, every page shows what the session has published by then, virtual seconds: a
+#: page leaves a silent socket after 12, waits for a result for 4, and comes back within 2.
+_QUIET_S_MAX = 40.0
 #: Before everything heals, whatever is under way.
 _ROUGH_S_MIN = 15.0
 #: A process plays so many seeds in a row; the cycles that they leave behind are collected then.
@@ -69,7 +75,10 @@ class Outcome:
 class _World:
     def __init__(self, seed: int, profile: str, tell: Callable[[str], None] | None) -> None:
         rng = random.Random(seed)
+        whims = random.Random(f"{seed}: more")
         self.options = draw(rng)
+        if profile == "sockets":
+            self.options = draw_more(whims, self.options)
         self._tell = tell
         self.loop = SeededLoop(random.Random(rng.random()))
         self.loop.set_exception_handler(self._unhandled)
@@ -79,6 +88,8 @@ class _World:
         self._process = Process(self.loop, "world")
         self._stop = asyncio.Event()
         self.auditor = Auditor(quiz, settings, self.cluster.database, self._violated)
+        self.witness = Witness(self.auditor, self.options.questions)
+        self._whims = whims
         self._is_ending = False
         self.steps = 0
         self.violations: tuple[tuple[str, str], ...] = ()
@@ -121,7 +132,10 @@ class _World:
         cluster = self.cluster
         cluster.on_ready = self._ready
         faults = Faults(cluster, self.note)
-        people = People(cluster, self.auditor, Process(self.loop, "people"), self.note)
+        cluster.on_submit = self._submitted
+        cluster.violate = self.auditor.violate
+        process = Process(self.loop, "people")
+        people = People(cluster, self.witness, process, self.note, self._whims)
         seen = cluster.on_frame
         cluster.on_frame = lambda p: (self.auditor.published(p), seen(p))
         cluster.start()
@@ -132,8 +146,11 @@ class _World:
         if not await self._until(lambda: playing.done() and self._is_settled(), _SETTLE_S_MAX):
             self.auditor.violate("everything settles", self._standing(playing))
         elif not self.auditor.violations:
+            await self._until(lambda: not self._blind(), _QUIET_S_MAX)
             host = cluster.incarnation.host
             assert host is not None
+            for seen in self.witness.blind(host):
+                self.auditor.violate("pages show what is published", seen)
             self.auditor.settled(host)
             if cluster.broker.dead:
                 self.auditor.violate("no message is given up", f"{len(cluster.broker.dead)} dead")
@@ -155,6 +172,19 @@ class _World:
             and cluster.incarnation.host is not None
             and cluster.incarnation.process.is_alive
         )
+
+    def _blind(self) -> list[str]:
+        host = self.cluster.incarnation.host
+        return self.witness.blind(host) if host is not None else ["no actor"]
+
+    def _submitted(self, item: BatchItem, room: Room | None) -> Callable[[BatchReply], None]:
+        heard = self.auditor.submitted(item, room)
+
+        def tell(reply: BatchReply) -> None:
+            self.note(f"{item} -> {reply}")
+            heard(reply)
+
+        return tell
 
     def _standing(self, playing: asyncio.Task[None]) -> str:
         cluster, host = self.cluster, self.cluster.incarnation.host
@@ -240,8 +270,11 @@ def _errors_told_to(world: _World) -> Iterator[None]:
 
 
 def _quiz(options: Options) -> Quiz:
-    question = make_question(time_limit_ms=options.time_limit_ms)
-    return Quiz("A quiz", (question,) * options.questions)
+    questions = (
+        make_question(time_limit_ms=options.time_limit_ms, explanation=secret_of(number))
+        for number in range(1, options.questions + 1)
+    )
+    return Quiz("A quiz", tuple(questions))
 
 
 def _settings(options: Options) -> SessionSettings:
