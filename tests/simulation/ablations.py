@@ -429,7 +429,7 @@ ABLATIONS: dict[str, Ablation] = {
     "welcome_first": Ablation(
         _no_left_out_frames,
         (_FOLLOWS,),
-        4,
+        6,
         "frames are written before the welcome, and to slow sockets",
         "sockets",
     ),
