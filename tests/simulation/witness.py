@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors.session_host import SessionHost
+from engine.model import Mode
 from engine.view import Result
 from engine.wire import (
     DeltaFrame,
@@ -67,7 +68,7 @@ class Witness:
 
     def heard(self, page: Page, payload: bytes, message: ServerMessage) -> None:
         """A page is told something."""
-        self._keeps_secrets(page, payload)
+        self._keeps_secrets(page, payload, message)
         if isinstance(message, Welcome):
             self._welcomed(page, message)
         elif isinstance(message, Snapshot):
@@ -81,10 +82,20 @@ class Witness:
         elif isinstance(message, Fault) and message.code == "internal":
             self._violate("nothing fails inside", page, message)
 
-    def _keeps_secrets(self, page: Page, payload: bytes) -> None:
+    def _keeps_secrets(self, page: Page, payload: bytes, message: ServerMessage) -> None:
         for opening_no, secret in self._secrets.items():
-            if secret in payload:
+            if secret in payload and not self._has_answered(page, opening_no, message):
                 self._closed(page, opening_no)
+
+    def _has_answered(self, page: Page, opening_no: int, message: ServerMessage) -> bool:
+        """Self-paced play: whether a receipt tells the key of what is answered, and stored."""
+        return (
+            isinstance(message, Receipt)
+            and message.opening == opening_no
+            and page.view is not None
+            and page.view.mode is Mode.SELF_PACED
+            and self._auditor.stored.answer(page.who, opening_no) is not None
+        )
 
     def _closed(self, page: Page, opening_no: int) -> None:
         stored = self._auditor.stored
