@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psutil
 import ray
 from ray._private.state import available_resources_per_node
 from ray._raylet import GcsClient  # type: ignore[attr-defined] # compiled
@@ -29,6 +30,20 @@ class Nodes:
             return set(self._gcs.get_draining_nodes(timeout=_GCS_S_MAX))
         except Exception:  # noqa: BLE001 - of many kinds; the head is away, and nothing moves then
             return set()
+
+    @staticmethod
+    def free_memory_bytes() -> float:
+        """Memory that nobody has asked Ray for; of a lone node no more than what is free there.
+
+        0 when the head does not say.
+        """
+        found: dict[str, dict[str, float]]
+        try:
+            found = available_resources_per_node()  # type: ignore[no-untyped-call]
+        except Exception:  # noqa: BLE001 - of many kinds; the head is away, and nothing extra starts then
+            return 0.0
+        unasked = sum(room.get("memory", 0.0) for room in found.values())
+        return unasked if len(found) > 1 else min(unasked, psutil.virtual_memory().available)
 
     @staticmethod
     def have_room(cpus: float, memory_bytes: float, without: set[str]) -> bool:

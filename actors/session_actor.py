@@ -41,6 +41,7 @@ from actors.tasks import cancel
 from actors.turns import in_turns
 from engine import limits
 from engine.errors import Fenced, ServerFault, Unavailable
+from engine.phases import Phase
 from engine.recovery import digest_steps
 from engine.roster import Person, RosterFilter
 from engine.wire import BatchAnswer, FaultReply, decode_batch, encode_pack
@@ -368,7 +369,11 @@ class SessionActor:
         # Only now, because it takes seconds for a large session. The results that are read meanwhile
         # are what the tables say, and the tables win.
         await self._reconcile()
-        await asyncio.sleep(self._settings.linger_ms / 1000)
+        linger_ms = self._settings.linger_ms
+        if self._host is not None and self._host.state.phase is Phase.CANCELLED:
+            # Nobody has anything to look up: every page has been told by the last frame.
+            linger_ms = min(linger_ms, limits.CANCELLED_LINGER_MS)
+        await asyncio.sleep(linger_ms / 1000)
         await self._until_stored("note_ended")
         await self._tell_catalogue()
         if self._host is not None:

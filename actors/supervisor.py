@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 import uuid
 from collections import deque
@@ -21,11 +22,13 @@ from ray.actor import ActorHandle
 from actors.checkpoint_writer import CheckpointWriter
 from actors.logs import install_logs
 from actors.nodes import Nodes
+from actors.pool import Demand
 from actors.postgres import Database, LoneConnection
 from actors.session_actor import SessionActor
 from actors.settings import Settings
 from actors.shards import Shards, tell_ends
 from actors.sql import queries
+from actors.tasks import cancel
 from engine import limits
 from engine.errors import Unavailable
 from engine.ids import SessionId
@@ -73,7 +76,16 @@ class Supervisor:
     def __init__(self) -> None:
         install_logs()
         self._settings = Settings.from_env()
+        #: Blank actors, the oldest first; the newest may still be starting.
         self._warm: deque[tuple[str, ActorHandle[Any]]] = deque()
+        #: Those that have not answered yet: no more at once than there are cores to start them.
+        self._starting: set[asyncio.Task[None]] = set()
+        self._starts_max = os.cpu_count() or 1
+        self._demand = Demand(self._settings.warm_pool_size)
+        #: Set when an actor was given away, or one more may be started.
+        self._refill = asyncio.Event()
+        #: Set once the actors of an earlier supervisor are known.
+        self._adopted = asyncio.Event()
         self._busy: dict[str, ActorHandle[Any]] = {}
         #: Pings in a row that a busy actor has let pass, from its first answer on: one that has not
         #: answered yet is still starting.
@@ -87,7 +99,7 @@ class Supervisor:
         self._rows_lock = asyncio.Lock()
         urls = self._settings.primaries
         self._shards = Shards([LoneConnection(url) for url in urls])
-        self._task = asyncio.get_running_loop().create_task(self._watch())
+        self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def assign(self, session_id: str, lost_actor: str | None) -> str:
         """Give a session an actor and return the actor's name.
@@ -100,10 +112,12 @@ class Supervisor:
 
         Raises:
             NotFound: the session names a primary that is not there.
-            Unavailable: the database is away, or the session is over.
+            Unavailable: the database is away, the session is over, or there are too many actors.
         """
         database = self._shards.of(SessionId(session_id))
         async with self._rows_lock:
+            if not self._warm and not self._has_room():
+                raise Unavailable("as many actors run as may; some of them are about to end")
             name, handle = self._warm.popleft() if self._warm else self._create()
             try:
                 rows = await database.fetch(queries["assign_actor"], session_id, name, lost_actor)
@@ -114,6 +128,8 @@ class Supervisor:
                 raise
             if rows:
                 self._busy[name] = handle
+                self._demand.note(time.monotonic())
+                self._refill.set()
                 # Unnoticed failure is fine: a replica's first call waits, and the actor looks again.
                 handle.open.remote()
                 return name
@@ -131,22 +147,73 @@ class Supervisor:
 
     def _create(self) -> tuple[str, ActorHandle[Any]]:
         name = f"{_ACTOR_PREFIX}{uuid.uuid4().hex}"
-        return name, create_session_actor(name, self._settings.ray_namespace)
+        handle = create_session_actor(name, self._settings.ray_namespace)
+        start = asyncio.get_running_loop().create_task(self._await_start(handle))
+        self._starting.add(start)
+        start.add_done_callback(self._note_start)
+        return name, handle
+
+    # --- the pool -------------------------------------------------------------------------------------
+
+    async def _await_start(self, handle: ActorHandle[Any]) -> None:
+        """Return when an actor has answered, or has taken too long."""
+        with contextlib.suppress(TimeoutError, ray.exceptions.RayError):
+            async with asyncio.timeout(limits.ACTOR_START_MS_MAX / 1000):
+                await handle.ping.remote()
+
+    def _note_start(self, start: asyncio.Task[None]) -> None:
+        self._starting.discard(start)
+        self._refill.set()
+
+    async def _keep_warm(self) -> None:
+        """Refill the pool as soon as an actor was given away, whatever the watch waits for."""
+        await self._adopted.wait()
+        while True:
+            self._refill.clear()
+            try:
+                await self._fill()
+            except Exception:
+                log.exception("action=pool_failed")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WATCH_INTERVAL_S):
+                    await self._refill.wait()
+
+    async def _fill(self) -> None:
+        """Start blank actors that are wanted, and end those that are not."""
+        free_bytes = await asyncio.to_thread(self._nodes.free_memory_bytes)
+        more = int(free_bytes * limits.POOL_MEMORY_SHARE) // SESSION_ACTOR_BYTES
+        room = max(0, len(self._warm) - self._settings.warm_pool_size) + more
+        now_s, live = time.monotonic(), len(self._busy)
+        wanted = self._demand.wanted(now_s, live, room)
+        while (
+            len(self._warm) < wanted and len(self._starting) < self._starts_max and self._has_room()
+        ):
+            self._warm.append(self._create())
+        kept = max(wanted, self._demand.kept(now_s, live, room))
+        while len(self._warm) > kept:
+            name, handle = self._warm.pop()
+            ray.kill(handle, no_restart=True)
+            log.info("action=warm_actor_ended actor=%s", name)
 
     # --- the watch ------------------------------------------------------------------------------------
 
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(self._watch()), loop.create_task(self._keep_warm())]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            await cancel([*tasks, *self._starting])
+
     async def _watch(self) -> None:
-        adopted = False
         next_sweep = 0.0
         while True:
             try:
-                if not adopted:
+                if not self._adopted.is_set():
                     await self._adopt()
                     self._start_writers()
-                    adopted = True
+                    self._adopted.set()
                 await self._look_at_nodes()
-                while len(self._warm) < self._settings.warm_pool_size and self._has_room():
-                    self._warm.append(self._create())
                 await asyncio.gather(*(self._examine(*busy) for busy in list(self._busy.items())))
                 if time.monotonic() >= next_sweep:
                     await self._end_abandoned()

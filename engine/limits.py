@@ -408,6 +408,18 @@ TAKE_OVER_PAUSE_MS_MIN: Final = 500
 TAKE_OVER_PAUSE_MS_MAX: Final = 4_000
 #: Characters that are kept of why a session was quarantined.
 QUARANTINE_REASON_CHARS_MAX: Final = 500
+#: A cancelled session's actor stays for its last frame, and for the host's reply, to arrive.
+CANCELLED_LINGER_MS: Final = 500
+#: Blank actors beyond those that are always kept: as many as were given away within the window, and
+#: one for so many live sessions, but never more than the maximum, nor more than the share of the free
+#: memory holds. When none was given away for the rest time, they end.
+OPENINGS_WINDOW_MS: Final = 3_000
+SESSIONS_PER_WARM_ACTOR: Final = 50
+EXTRA_WARM_ACTORS_MAX: Final = 8
+POOL_MEMORY_SHARE: Final = 0.25
+POOL_REST_MS: Final = 30_000
+#: How long a blank actor may take to start before the next one no longer waits for it.
+ACTOR_START_MS_MAX: Final = 30_000
 #: A lobby or a game that nobody touched for so long is cancelled.
 IDLE_MS_MAX: Final = 6 * 3_600_000
 

@@ -297,3 +297,19 @@ async def test_a_cancelled_session_is_noted_as_cancelled(pool, make_session, mak
         return await pool.fetchval("SELECT cancelled FROM sessions")
 
     await until(cancelled)
+
+
+async def test_the_actor_of_a_cancelled_session_leaves_at_once(
+    pool, make_session, make_actor, monkeypatch
+):
+    monkeypatch.setattr(limits, "CANCELLED_LINGER_MS", 1)
+    session = await make_session(pool, settings=SessionSettings())
+    actor = make_actor(session.actor_name)
+    await play(actor, Step.CANCEL)
+
+    async def leaves():
+        return (await actor.ping())["leaving"] == 1
+
+    await until(leaves)
+    row = await pool.fetchrow("SELECT cancelled, ended_at IS NOT NULL AS ended FROM sessions")
+    assert tuple(row) == (True, True), "its PIN and its place are free"

@@ -21,6 +21,9 @@ class FakeActor:
         self.phase, self.leaving, self.hangs, self.error = None, 0, False, None
         self.node = "node-1"
         self.pings = self.opens = 0
+        #: Cleared while its process starts: calls wait until then.
+        self.started = asyncio.Event()
+        self.started.set()
 
     @property
     def ping(self):
@@ -31,6 +34,7 @@ class FakeActor:
         return _Method(self._open)
 
     async def _ping(self):
+        await self.started.wait()
         self.pings += 1
         if self.error is not None:
             raise self.error
@@ -92,6 +96,11 @@ class FakeNodes:
 
     def __init__(self):
         self.drained, self.full = set(), set()
+        #: None of it for actors that are only expected, unless a test is about those.
+        self.free = 0
+
+    def free_memory_bytes(self):
+        return self.free
 
     def leaving(self):
         return set(self.drained)
@@ -165,6 +174,100 @@ async def rounds(actor, count=3):
 
 async def actor_name(pool, session_id):
     return await pool.fetchval("SELECT actor_name FROM sessions WHERE session_id = $1", session_id)
+
+
+# --- the pool -------------------------------------------------------------------------------------
+
+
+async def test_the_pool_is_refilled_at_once_and_follows_the_openings(
+    pool, cluster, nodes, make_supervisor, make_session, monkeypatch
+):
+    nodes.free = 64 * 1024**3
+    monkeypatch.setattr(module, "_WATCH_INTERVAL_S", 60)  # the refill waits for no look
+    supervisor = make_supervisor()
+    await until(lambda: len(supervisor._warm) == 1)
+    for _ in range(3):
+        session = await make_session(pool)
+        await pool.execute("UPDATE sessions SET actor_name = NULL")
+        await supervisor.assign(session.session_id, None)
+        await pool.execute("UPDATE sessions SET actor_name = gen_random_uuid()::text")
+    await until(lambda: len(supervisor._warm) == 4)
+    assert cluster.ended == []
+
+
+async def test_no_more_actors_start_at_once_than_there_are_cores(
+    cluster, make_supervisor, monkeypatch
+):
+    starting = []
+    create = cluster.create
+
+    def slowly(name, namespace):
+        actor = create(name, namespace)
+        actor.started.clear()
+        starting.append(actor)
+        return actor
+
+    monkeypatch.setattr(module, "create_session_actor", slowly)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 2)
+    supervisor = make_supervisor(warm=5)
+    await until(lambda: len(starting) == 2)
+    await asyncio.sleep(0.1)
+    assert len(starting) == 2
+    while len(starting) < 5:
+        count = len(starting)
+        starting[count - 1].started.set()
+        await until(lambda count=count: len(starting) > count)
+    for actor in starting:
+        actor.started.set()
+    await until(lambda: not supervisor._starting)
+    assert len(supervisor._warm) == 5
+
+
+async def test_when_nobody_opens_anything_any_more_the_pool_shrinks(
+    pool, cluster, nodes, make_supervisor, orphan, monkeypatch
+):
+    nodes.free = 64 * 1024**3
+    supervisor = make_supervisor()
+    await until(lambda: len(supervisor._warm) == 1)
+    await supervisor.assign(orphan, None)
+    await until(lambda: len(supervisor._warm) == 2)
+    monkeypatch.setattr(limits, "OPENINGS_WINDOW_MS", 0)
+    monkeypatch.setattr(limits, "POOL_REST_MS", 0)
+    await until(lambda: len(supervisor._warm) == 1)
+    assert len(cluster.ended) == 1
+
+
+async def test_a_machine_without_memory_keeps_what_is_always_kept_and_no_more(
+    cluster, make_supervisor, orphan
+):
+    supervisor = make_supervisor()
+    await until(lambda: len(supervisor._warm) == 1)
+    await supervisor.assign(orphan, None)
+    await until(lambda: len(supervisor._warm) == 1)
+    await asyncio.sleep(0.1)
+    assert len(supervisor._warm) == 1
+
+
+async def test_processes_do_not_pile_up_however_many_sessions_are_opened(
+    pool, make_session, cluster, make_supervisor, monkeypatch
+):
+    monkeypatch.setattr(limits, "SESSIONS_LIVE_MAX", 3)
+    supervisor = make_supervisor()
+    refused = 0
+    for _ in range(8):  # each is cancelled at once, but its process has not ended yet
+        session = await make_session(pool)
+        await pool.execute("UPDATE sessions SET actor_name = NULL WHERE ended_at IS NULL")
+        try:
+            name = await supervisor.assign(session.session_id, None)
+            cluster.actors[name].phase = "cancelled"
+        except Unavailable:
+            refused += 1
+        assert len(cluster.actors) <= 3
+        await pool.execute("UPDATE sessions SET ended_at = now()")
+    assert refused
+    for actor in cluster.actors.values():
+        actor.leaving = 1
+    await until(lambda: not supervisor._busy)
 
 
 # --- assigning ------------------------------------------------------------------------------------

@@ -38,8 +38,11 @@ export function NoView({ session, state, hint }) {
   </main>`;
 }
 
-// Whether the page has something better to show than NoView: a finished quiz stays on the screen.
+const OVER = ["finished", "cancelled"];
+
+// Whether the page has something better to show than NoView: a quiz that is over stays on the screen.
+// Whoever has missed its last frame is told in NoView that it is over.
 export function canShow(state) {
   if (!state.view) return false;
-  return !state.ended || state.ended.name === "session_over";
+  return !state.ended || (state.ended.name === "session_over" && OVER.includes(state.view.phase));
 }
