@@ -34,7 +34,8 @@ class Demand:
         """
         while self._given and now_s - self._given[0] > limits.OPENINGS_WINDOW_MS / 1000:
             self._given.popleft()
-        expected = len(self._given) + live // limits.SESSIONS_PER_WARM_ACTOR
+        # A lone opening is no wave.
+        expected = max(0, len(self._given) - 1) + live // limits.SESSIONS_PER_WARM_ACTOR
         return self._rest + max(0, min(expected, room, limits.EXTRA_WARM_ACTORS_MAX))
 
     def kept(self, now_s: float, live: int, room: int) -> int:

@@ -86,6 +86,8 @@ class Supervisor:
         self._refill = asyncio.Event()
         #: Set once the actors of an earlier supervisor are known.
         self._adopted = asyncio.Event()
+        #: Actors whose assignment is being written: one at the most.
+        self._in_hand = 0
         self._busy: dict[str, ActorHandle[Any]] = {}
         #: Pings in a row that a busy actor has let pass, from its first answer on: one that has not
         #: answered yet is still starting.
@@ -119,6 +121,7 @@ class Supervisor:
             if not self._warm and not self._has_room():
                 raise Unavailable("as many actors run as may; some of them are about to end")
             name, handle = self._warm.popleft() if self._warm else self._create()
+            self._in_hand = 1
             try:
                 rows = await database.fetch(queries["assign_actor"], session_id, name, lost_actor)
             except (Unavailable, asyncpg.PostgresError):
@@ -126,6 +129,8 @@ class Supervisor:
                 # which is given another one.
                 ray.kill(handle, no_restart=True)
                 raise
+            finally:
+                self._in_hand = 0
             if rows:
                 self._busy[name] = handle
                 self._demand.note(time.monotonic())
@@ -269,7 +274,7 @@ class Supervisor:
 
     def _has_room(self) -> bool:
         most = limits.SESSIONS_LIVE_MAX * len(self._settings.primaries)
-        return len(self._warm) + len(self._busy) < most
+        return len(self._warm) + self._in_hand + len(self._busy) < most
 
     async def _adopt(self) -> None:
         """After a restart: find the actors that an earlier supervisor started.

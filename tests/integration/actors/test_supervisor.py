@@ -179,19 +179,29 @@ async def actor_name(pool, session_id):
 # --- the pool -------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def open_wave(pool, make_session):
+    """Open sessions one after the other."""
+
+    async def open_wave(supervisor, count):
+        for _ in range(count):
+            session = await make_session(pool)
+            await pool.execute("UPDATE sessions SET actor_name = NULL")
+            await supervisor.assign(session.session_id, None)
+            await pool.execute("UPDATE sessions SET actor_name = gen_random_uuid()::text")
+
+    return open_wave
+
+
 async def test_the_pool_is_refilled_at_once_and_follows_the_openings(
-    pool, cluster, nodes, make_supervisor, make_session, monkeypatch
+    cluster, nodes, make_supervisor, open_wave, monkeypatch
 ):
     nodes.free = 64 * 1024**3
     monkeypatch.setattr(module, "_WATCH_INTERVAL_S", 60)  # the refill waits for no look
     supervisor = make_supervisor()
     await until(lambda: len(supervisor._warm) == 1)
-    for _ in range(3):
-        session = await make_session(pool)
-        await pool.execute("UPDATE sessions SET actor_name = NULL")
-        await supervisor.assign(session.session_id, None)
-        await pool.execute("UPDATE sessions SET actor_name = gen_random_uuid()::text")
-    await until(lambda: len(supervisor._warm) == 4)
+    await open_wave(supervisor, 3)
+    await until(lambda: len(supervisor._warm) == 3)
     assert cluster.ended == []
 
 
@@ -224,12 +234,12 @@ async def test_no_more_actors_start_at_once_than_there_are_cores(
 
 
 async def test_when_nobody_opens_anything_any_more_the_pool_shrinks(
-    pool, cluster, nodes, make_supervisor, orphan, monkeypatch
+    cluster, nodes, make_supervisor, open_wave, monkeypatch
 ):
     nodes.free = 64 * 1024**3
     supervisor = make_supervisor()
     await until(lambda: len(supervisor._warm) == 1)
-    await supervisor.assign(orphan, None)
+    await open_wave(supervisor, 2)
     await until(lambda: len(supervisor._warm) == 2)
     monkeypatch.setattr(limits, "OPENINGS_WINDOW_MS", 0)
     monkeypatch.setattr(limits, "POOL_REST_MS", 0)
@@ -238,11 +248,11 @@ async def test_when_nobody_opens_anything_any_more_the_pool_shrinks(
 
 
 async def test_a_machine_without_memory_keeps_what_is_always_kept_and_no_more(
-    cluster, make_supervisor, orphan
+    cluster, make_supervisor, open_wave
 ):
     supervisor = make_supervisor()
     await until(lambda: len(supervisor._warm) == 1)
-    await supervisor.assign(orphan, None)
+    await open_wave(supervisor, 3)
     await until(lambda: len(supervisor._warm) == 1)
     await asyncio.sleep(0.1)
     assert len(supervisor._warm) == 1

@@ -17,9 +17,15 @@ def test_what_was_given_away_within_the_window_is_wanted_again():
     demand = Demand(1)
     for at_s in (0.0, 0.5, 1.0):
         demand.note(at_s)
-    assert demand.wanted(1.0, 0, 100) == 4
-    assert demand.wanted(WINDOW_S + 0.6, 0, 100) == 2
+    assert demand.wanted(1.0, 0, 100) == 3
+    assert demand.wanted(WINDOW_S + 0.1, 0, 100) == 2
     assert demand.wanted(WINDOW_S + 2.0, 0, 100) == 1
+
+
+def test_a_lone_opening_is_no_wave():
+    demand = Demand(1)
+    demand.note(0.0)
+    assert demand.wanted(0.0, 0, 100) == 1
 
 
 def test_what_was_started_stays_until_nothing_was_given_away_for_a_while():
