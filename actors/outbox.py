@@ -31,7 +31,8 @@ class Outbox:
 
     One append is in flight at a time; no timer delays a lone event. A chunk that was added together
     becomes durable together, and ``on_stored`` sees it before anybody who waits for it. After
-    ``on_failed`` (fenced, or a stored event that could not be applied) the owner must leave.
+    ``on_failed`` (fenced, an append that fails whenever it is tried, or a stored event that could not
+    be applied) the owner must leave.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class Outbox:
         self._size = 0
         self._wakened = asyncio.Event()
         self._last: asyncio.Future[None] | None = None
+        #: How often the append in flight has failed, not counting that the store was away.
+        self._failures = 0
         #: Why nothing is taken any more.
         self._ended: QuizError | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -62,6 +65,11 @@ class Outbox:
     def is_full(self) -> bool:
         """Whether new answers must be refused as ``overloaded``."""
         return self._size >= limits.OUTBOX_EVENTS_MAX
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the append in flight fails although the store is there."""
+        return self._failures > 0
 
     def add(self, events: Sequence[Event]) -> asyncio.Future[None]:
         """Take events; the future ends when they are durable and applied.
@@ -108,9 +116,9 @@ class Outbox:
             self._end(error)
             self._on_failed(error)
         except Exception as error:
-            # The tables and this memory disagree, so this memory must go.
-            log.exception("action=apply_failed")
-            self._end(Unavailable("what was stored could not be applied"))
+            # The tables do not take what this memory has decided, or the two disagree: it must go.
+            log.exception("action=outbox_failed")
+            self._end(Unavailable("what was decided could not be stored, or not be applied"))
             self._on_failed(error)
 
     def _take(self) -> None:
@@ -140,9 +148,14 @@ class Outbox:
             except Fenced:
                 raise
             except Exception:
-                # Whatever it was, these events may be durable: only the same append can tell.
+                # Whatever it was, these events may be durable: only the same append can tell, or a
+                # take-over, which reads what there is.
+                self._failures += 1
+                if self._failures >= limits.APPEND_FAILURES_MAX:
+                    raise
                 log.exception("action=append_failed records=%d", len(records))
             else:
+                self._failures = 0
                 return
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, _BACKOFF_S_MAX)

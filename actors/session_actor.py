@@ -273,6 +273,9 @@ class SessionActor:
         await asyncio.sleep(limits.TAKE_OVER_LASTS_MS / 1000)
         host = self._host
         while True:
+            if not host.is_storing:
+                await asyncio.sleep(limits.TAKE_OVER_LASTS_MS / 1000)
+                continue
             try:
                 await self._connection.fetch(
                     queries["take_over_lasted"], host.state.session_id, host.epoch

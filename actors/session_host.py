@@ -229,6 +229,11 @@ class SessionHost:
         """Whether somebody new may join; see :func:`engine.session.door_of`."""
         return door_of(self._state)
 
+    @property
+    def is_storing(self) -> bool:
+        """Whether the log takes what is decided, as far as that is known."""
+        return not self._outbox.is_failing
+
     def roster(
         self, search: str, only: RosterFilter, before: int, rows: int
     ) -> tuple[int, list[Person]]:

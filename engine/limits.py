@@ -403,7 +403,10 @@ LINGER_MS: Final = 600_000
 #: from outside rarely come eight times in a row within seconds; a fault that is stored does.
 TAKE_OVERS_MAX: Final = 8
 TAKE_OVER_LASTS_MS: Final = 5_000
-#: Pauses between two of them, the first and the longest; all together about 20 s.
+#: Tries of an append that fails although the store is there, before the actor leaves and the session is
+#: taken over anew: about 1.5 s. A take-over in which that happens does not last.
+APPEND_FAILURES_MAX: Final = 6
+#: Pauses between two take-overs, the first and the longest; all together about 20 s.
 TAKE_OVER_PAUSE_MS_MIN: Final = 500
 TAKE_OVER_PAUSE_MS_MAX: Final = 4_000
 #: Characters that are kept of why a session was quarantined.

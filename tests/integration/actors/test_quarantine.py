@@ -137,6 +137,56 @@ async def test_take_overs_that_end_their_process_are_counted_in_the_row(
     assert "ended with their process" in found.reason
 
 
+@pytest.fixture
+async def refuses_poison(pool):
+    """The tables refuse a name, for no reason that the engine knows."""
+    await pool.execute(
+        "ALTER TABLE participants ADD CONSTRAINT no_poison CHECK (nickname <> 'Poison')"
+    )
+    yield
+    await pool.execute("ALTER TABLE participants DROP CONSTRAINT IF EXISTS no_poison")
+
+
+@pytest.mark.parametrize("make_actor", ["embedded"], indirect=True)
+async def test_a_session_whose_appends_are_always_refused_is_set_aside(
+    pool, make_session, make_actor, end_actor, refuses_poison, monkeypatch
+):
+    monkeypatch.setattr(limits, "APPEND_FAILURES_MAX", 2)
+    session = await make_session(pool)
+    for number in range(1, _TRIES + 1):
+        actor = make_actor(session.actor_name)
+        async with asyncio.timeout(20):
+            told, _ = await asyncio.gather(join(actor, "Poison"), join(actor, f"Zoe {number}"))
+        assert (told.code, told.retryable) == ("retry", True)
+        assert make_actor.left == [1] * number, "it leaves, and Ray starts it anew"
+        await end_actor(actor)
+    assert await make_actor(session.actor_name).open() is False
+    [found] = await list_quarantined(Shards([pool]))
+    assert found.session_id == session.session_id
+
+
+@pytest.mark.parametrize("make_actor", ["embedded"], indirect=True)
+async def test_a_take_over_whose_appends_fail_does_not_count_as_one_that_lasts(
+    pool, make_session, make_actor, refuses_poison, monkeypatch, caplog
+):
+    monkeypatch.setattr(limits, "APPEND_FAILURES_MAX", 1_000)
+    session = await make_session(pool)
+    actor = make_actor(session.actor_name)
+    joining = asyncio.create_task(join(actor, "Poison"))
+    async with asyncio.timeout(20):
+        while "append_failed" not in caplog.text:  # noqa: ASYNC110 - a log
+            await asyncio.sleep(0.01)
+    monkeypatch.setattr(limits, "TAKE_OVER_LASTS_MS", 1)
+    noting = asyncio.create_task(actor._note_that_it_lasts())
+    await asyncio.sleep(0.1)
+    assert await pool.fetchval("SELECT take_overs FROM sessions") == 1
+    await pool.execute("ALTER TABLE participants DROP CONSTRAINT no_poison")
+    await noting
+    assert await pool.fetchval("SELECT take_overs FROM sessions") == 0
+    assert await joining == JoinedReply(1, "Poison")
+    assert make_actor.left == []
+
+
 async def test_kills_of_a_session_that_runs_do_not_count(
     pool, make_session, make_actor, monkeypatch, end_actor
 ):

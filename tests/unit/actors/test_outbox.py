@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from actors import outbox as module
 from actors.memory import MemoryStore
 from actors.outbox import Outbox
 from engine import limits
@@ -157,6 +158,63 @@ async def test_a_fault_that_nobody_expected_leaves_the_outcome_unknown_too(owner
     owner.outbox._log.append = append
     await future
     assert owner.applied == people(1)
+
+
+async def test_an_append_that_always_fails_is_given_up_and_the_owner_leaves(owner, monkeypatch):
+    monkeypatch.setattr(module, "_BACKOFF_S_MIN", 0.001)
+    tried = 0
+
+    async def refused(_records):
+        nonlocal tried
+        tried += 1
+        raise ZeroDivisionError
+
+    owner.outbox._log.append = refused
+    first, second = owner.outbox.add(people(1)), owner.outbox.add(people(2))
+    for future in (first, second):
+        async with asyncio.timeout(20):
+            with pytest.raises(Unavailable, match="could not be stored"):
+                await future
+    assert tried == limits.APPEND_FAILURES_MAX
+    assert [type(error) for error in owner.failures] == [ZeroDivisionError]
+    assert owner.applied == []
+
+
+async def test_a_store_that_is_away_is_waited_for_however_long(owner, monkeypatch):
+    monkeypatch.setattr(module, "_BACKOFF_S_MAX", 0.001)
+    append, failures = owner.outbox._log.append, 5 * limits.APPEND_FAILURES_MAX
+
+    async def away(records):
+        nonlocal failures
+        failures -= 1
+        if failures:
+            raise Unavailable("the store is away")
+        await append(records)
+
+    owner.outbox._log.append = away
+    await owner.outbox.add(people(1))
+    assert owner.failures == []
+    assert owner.applied == people(1)
+
+
+async def test_failures_of_appends_that_came_through_are_forgotten(owner, monkeypatch):
+    monkeypatch.setattr(module, "_BACKOFF_S_MIN", 0.001)
+    append, fails = owner.outbox._log.append, True
+
+    async def every_other_time(records):
+        nonlocal fails
+        fails = not fails
+        if not fails:
+            assert not owner.outbox.is_failing
+            raise ZeroDivisionError
+        assert owner.outbox.is_failing
+        await append(records)
+
+    owner.outbox._log.append = every_other_time
+    for number in range(1, 2 * limits.APPEND_FAILURES_MAX):
+        await owner.outbox.add(people(number))
+    assert owner.failures == []
+    assert not owner.outbox.is_failing
 
 
 async def test_a_fenced_outbox_applies_nothing_tells_its_owner_and_takes_nothing_more(owner, until):
