@@ -29,6 +29,8 @@ settings.load_profile("rayquiz")  # `--hypothesis-profile` is looked at afterwar
 
 #: Long enough to look at a podium, and short enough that a hundred played quizzes do not pile up.
 _LINGER_MS = 20_000
+#: Values of tests that are longer than the first are named by their beginning, and their length.
+_ID_CHARS_MAX, _ID_CHARS = 80, 20
 #: The tests that go to one worker.
 _GROUP = "live_site"
 
@@ -65,8 +67,15 @@ def open_session(live_site: LiveSite) -> Iterator[Callable[..., dict[str, str]]]
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Name tokens alike: they carry the time, and workers that differ by a second collect the same."""
-    return "token" if isinstance(val, str) and val.startswith("eyJ") else None
+    """Short names for values of any length, which are the same on every worker.
+
+    Tokens are named alike: they carry the time, and workers may collect a second apart.
+    """
+    if not isinstance(val, (str, bytes)):
+        return None
+    if isinstance(val, str) and val.startswith("eyJ"):
+        return "token"
+    return f"{val[:_ID_CHARS]!a}..{len(val)}" if len(val) > _ID_CHARS_MAX else None
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist's own reads the groups
