@@ -186,7 +186,7 @@ class Supervisor:
     async def _fill(self) -> None:
         """Start blank actors that are wanted, and end those that are not."""
         free_bytes = await asyncio.to_thread(self._nodes.free_memory_bytes)
-        more = int(free_bytes * limits.POOL_MEMORY_SHARE) // SESSION_ACTOR_BYTES
+        more = int(free_bytes) * limits.POOL_MEMORY_PERCENT // 100 // SESSION_ACTOR_BYTES
         room = max(0, len(self._warm) - self._settings.warm_pool_size) + more
         now_s, live = time.monotonic(), len(self._busy)
         wanted = self._demand.wanted(now_s, live, room)

@@ -419,7 +419,7 @@ CANCELLED_LINGER_MS: Final = 500
 OPENINGS_WINDOW_MS: Final = 3_000
 SESSIONS_PER_WARM_ACTOR: Final = 50
 EXTRA_WARM_ACTORS_MAX: Final = 8
-POOL_MEMORY_SHARE: Final = 0.25
+POOL_MEMORY_PERCENT: Final = 25
 POOL_REST_MS: Final = 30_000
 #: How long a blank actor may take to start before the next one no longer waits for it.
 ACTOR_START_MS_MAX: Final = 30_000
