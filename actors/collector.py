@@ -10,9 +10,9 @@ import gc
 #: although reference counts free it, and through everything that lives again and again: with 2,000
 #: websockets that held a replica's loop for 0.2 to 0.5 s each time. Nothing on the paths of answers,
 #: joins and websockets leaves cycles (``tests/contract/websocket``, "freed without a collection").
-#: So the young are looked through for 3 ms at a time, and the old after two million more: what other
-#: paths leave behind until then is some 200 MB.
-_THRESHOLDS = (5_000, 100, 3)
+#: So the young are looked through for 3 ms at a time, and the old after five million more, which is
+#: some 50,000 websockets: what other paths leave behind until then is half a gigabyte at the very most.
+_THRESHOLDS = (5_000, 500, 1)
 
 
 @functools.cache
