@@ -3,21 +3,29 @@
 A writer acknowledges a message only after its commit, holds messages while the database is away,
 and lets go of a partition only with its channel: what it had not acknowledged then goes to the
 next writer first, and storing it again changes nothing.
+
+What comes again may be what ended the writer that had it before. So a writer that has just begun
+takes such messages one, then two, then four at a time, and notes in the database when it takes one
+alone; one that was taken alone too often is the cause, and goes to the dead letters
+(docs/adr/0027-poisonous-messages.md).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPException, ChannelInvalidStateError
 from prometheus_client import Gauge
 
+from actors.dead_letters import replay_given_up
 from actors.log_message import (
     BarrierMessage,
     BatchMessage,
@@ -37,10 +45,10 @@ from engine.errors import Malformed, Unavailable
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 #: First and longest pause while the broker or the database is away, seconds.
 _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.05, 2.0
-#: Messages that one consumer may hold unacknowledged.
-_PREFETCH = 500
 #: How long messages gather before they are stored, seconds. Nobody waits for it: an answer is
 #: acknowledged when the broker has confirmed it.
 _GATHER_S = 0.05
@@ -81,16 +89,13 @@ class Tables:
             asyncpg.PostgresError: one of them cannot be stored; none is.
         """
         try:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await connect(self._url)
+            connection = await self._connected()
             # Its statements have bounds, but there are many, and the driver's rollback waits, too.
-            with ended_after(self._connection, _STORE_S_MAX):
-                async with self._connection.transaction():
-                    await self._store(self._connection, messages)
+            with ended_after(connection, _STORE_S_MAX):
+                async with connection.transaction():
+                    await self._store(connection, messages)
         except AWAY as error:
-            if self._connection is not None:
-                self._connection.terminate()
-                self._connection = None
+            await self.close()
             raise Unavailable(f"the database is away: {error!r}") from error
 
     async def _store(
@@ -127,10 +132,44 @@ class Tables:
         if late:
             log.warning("action=superseded batches=%d", len(late))
 
+    async def note_try(self, body: bytes) -> int:
+        """Note that a message is about to be stored alone; return how often that was noted by now.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        rows = await self._fetch("note_try", _digest(body))
+        return int(rows[0]["tries"])
+
+    async def forget_tries(self, body: bytes) -> None:
+        """It was stored, or given up; notes that were left behind long ago go, too.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        await self._fetch("forget_tries", _digest(body))
+
+    async def _fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        try:
+            return await (await self._connected()).fetch(queries[query], *args)
+        except AWAY as error:
+            await self.close()
+            raise Unavailable(f"the database is away: {error!r}") from error
+
+    async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url)
+        return self._connection
+
     async def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
             self._connection.terminate()
+            self._connection = None
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=16).digest()
 
 
 #: The kinds of rows in a batch, with how many of their columns are the key behind the session.
@@ -168,7 +207,12 @@ class CheckpointWriter:
         self._index, self._count = index, count
         first = shard * limits.PARTITIONS
         self._partitions = range(first, first + limits.PARTITIONS)
-        self._waiting: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._waiting: deque[AbstractIncomingMessage] = deque()
+        self._arrived = asyncio.Event()
+        #: How many messages that come again are taken at once: it doubles while all goes well.
+        self._trusted = 1
+        #: What this writer has noted as taken alone, and not stored yet.
+        self._noted = b""
         self._rows_stored = 0
         self._rejected = 0
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -178,7 +222,7 @@ class CheckpointWriter:
         return {
             "rows_stored": self._rows_stored,
             "rejected": self._rejected,
-            "waiting": self._waiting.qsize(),
+            "waiting": len(self._waiting),
         }
 
     async def close(self) -> None:
@@ -202,12 +246,18 @@ class CheckpointWriter:
 
     async def _serve(self, connection: AbstractConnection) -> None:
         """Consume until the connection is lost; with it goes the hold on the partitions."""
-        self._waiting = asyncio.Queue()
+        self._waiting.clear()
+        self._arrived.clear()
         lost = asyncio.Event()
         # `connection.closed()` would wait for our own close alone.
         connection.close_callbacks.add(lambda *_: lost.set())
         loop = asyncio.get_running_loop()
-        work = [lost.wait(), self._store_all(), self._count_dead_letters(connection)]
+        work = [
+            lost.wait(),
+            self._store_all(),
+            self._count_dead_letters(connection),
+            self._replay(),
+        ]
         work += [self._hold(connection, partition) for partition in self._partitions]
         tasks = [loop.create_task(each) for each in work]
         try:
@@ -238,12 +288,13 @@ class CheckpointWriter:
         # the connection. Asking again meanwhile only makes more of these.
         async with asyncio.timeout(_TAKE_S_MAX):
             channel = await connection.channel()
+            # First, because it may open the channel anew.
+            queue = await declare_partition(channel, partition)
             channel.close_callbacks.add(lambda *_: ended.set())
             underlay = await channel.get_underlay_channel()
             underlay.on_consumer_cancel_callbacks.add(lambda _: ended.set())
-            await channel.set_qos(prefetch_count=_PREFETCH)
-            queue = await declare_partition(channel, partition)
-            await queue.consume(self._waiting.put)
+            await channel.set_qos(prefetch_count=limits.WRITER_HOLDS_MAX)
+            await queue.consume(self._take)
         await ended.wait()
         log.warning("action=partition_lost partition=%d", partition)
         async with asyncio.timeout(_TAKE_S_MAX):
@@ -260,18 +311,62 @@ class CheckpointWriter:
                     DEAD_LETTERS.set(dead.declaration_result.message_count or 0)
                     await channel.close()
 
+    async def _replay(self) -> None:
+        """Send back what the broker gave up by itself: no writer has found anything wrong with it."""
+        while True:
+            await asyncio.sleep(limits.REPLAY_INTERVAL_MS / 1000)
+            with suppress(Unavailable):
+                replayed = await replay_given_up(self._broker_url)
+                if replayed:
+                    log.warning("action=dead_letters_replayed messages=%d", replayed)
+
+    async def _take(self, incoming: AbstractIncomingMessage) -> None:
+        self._waiting.append(incoming)
+        self._arrived.set()
+
     async def _store_all(self) -> None:
         while True:
-            taken = [await self._waiting.get()]
+            await self._arrived.wait()
             await asyncio.sleep(_GATHER_S)
-            readable: list[tuple[AbstractIncomingMessage, LogMessage]] = []
-            rows = 0
-            while True:
-                rows += await self._read(taken[-1], readable)
-                if self._waiting.empty() or rows >= limits.WRITE_ROWS_MAX:
-                    break
-                taken.append(self._waiting.get_nowait())
-            await self._store(readable)
+            while self._waiting and self._waiting[0].redelivered:
+                await self._store_carefully()
+            await self._store_next(fresh=True, messages_max=len(self._waiting))
+            if not self._waiting:
+                self._arrived.clear()
+
+    async def _store_carefully(self) -> None:
+        """Store some messages that came before: one of them may be what ended another writer.
+
+        What is not touched here is not counted, however much this writer holds. A message that is
+        taken alone is noted first, and the note goes when it is stored; whatever ends the writer in
+        between leaves it.
+        """
+        first = self._waiting[0]
+        is_alone = self._trusted == 1
+        # One that was noted by this very process did not end it.
+        if is_alone and first.body != self._noted:
+            tries = await self._until_done(lambda: self._tables.note_try(first.body))
+            self._noted = first.body
+            if tries > limits.STORE_TRIES_MAX:
+                self._waiting.popleft()
+                await self._reject(first, RuntimeError(f"it ended {tries - 1} writers"))
+        if self._waiting and self._waiting[0] is first:
+            await self._store_next(fresh=False, messages_max=self._trusted)
+            self._trusted = min(2 * self._trusted, limits.WRITER_HOLDS_MAX)
+        if is_alone:
+            with suppress(Unavailable):
+                await self._tables.forget_tries(first.body)
+
+    async def _store_next(self, *, fresh: bool, messages_max: int) -> None:
+        """Store, in one transaction, what waits first, as far as it is of one kind."""
+        readable: list[tuple[AbstractIncomingMessage, LogMessage]] = []
+        rows = 0
+        for _ in range(messages_max):
+            is_next = self._waiting and self._waiting[0].redelivered is not fresh
+            if not is_next or rows >= limits.WRITE_ROWS_MAX:
+                break
+            rows += await self._read(self._waiting.popleft(), readable)
+        await self._store(readable)
 
     async def _read(
         self,
@@ -291,7 +386,8 @@ class CheckpointWriter:
         if not pairs:
             return
         try:
-            await self._until_stored([message for _, message in pairs])
+            messages = [message for _, message in pairs]
+            await self._until_done(lambda: self._tables.store(messages))
         except asyncpg.PostgresError as error:
             if len(pairs) == 1:
                 await self._reject(pairs[0][0], error)
@@ -308,17 +404,16 @@ class CheckpointWriter:
             with suppress(*_CHANNEL_GONE):
                 await incoming.ack()
 
-    async def _until_stored(self, messages: Sequence[LogMessage]) -> None:
+    async def _until_done(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """What work in the database comes to; while it is away, it is done again."""
         backoff_s = _BACKOFF_S_MIN
         while True:
             try:
-                await self._tables.store(messages)
+                return await work()
             except Unavailable as error:
-                log.warning("action=store_waits messages=%d reason=%s", len(messages), error)
+                log.warning("action=store_waits reason=%s", error)
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(2 * backoff_s, _BACKOFF_S_MAX)
-            else:
-                return
 
     async def _reject(self, incoming: AbstractIncomingMessage, error: Exception) -> None:
         """To the dead letters: kept, told, and replayed when the reason is gone."""

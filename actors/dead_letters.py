@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
 from actors.log_message import BatchMessage, decode_log_message
-from actors.rabbitmq import DEAD_QUEUE, away_is_unavailable, connect, declare_dead_letters
+from actors.rabbitmq import (
+    CONFIRM_S_MAX,
+    DEAD_QUEUE,
+    away_is_unavailable,
+    close,
+    connect,
+    declare_dead_letters,
+)
+from engine import limits
 from engine.errors import Malformed
+
+#: The broker's reason for a message that it has delivered more often than its queue's limit.
+GIVEN_UP = "delivery_limit"
 
 
 class DeadLetter(NamedTuple):
@@ -48,7 +60,7 @@ async def list_dead_letters(url: str) -> list[DeadLetter]:
         return DEAD_QUEUE
 
     # Moved to the end, not put back: a queue may drop what it has delivered too often.
-    await _move_all(url, look)
+    await _move(url, look)
     return found
 
 
@@ -61,36 +73,62 @@ async def replay_dead_letters(url: str) -> int:
     Raises:
         Unavailable: the broker is away.
     """
+    return await _replay(url, {"rejected", GIVEN_UP}, messages_max=None)
+
+
+async def replay_given_up(url: str) -> int:
+    """As :func:`replay_dead_letters`, of what no writer has refused: the broker gave it up by itself.
+
+    It looks at ``REPLAY_MESSAGES_MAX`` at a time, each time at others.
+
+    Raises:
+        Unavailable: the broker is away.
+    """
+    return await _replay(url, {GIVEN_UP}, limits.REPLAY_MESSAGES_MAX)
+
+
+async def _replay(url: str, reasons: Container[str], messages_max: int | None) -> int:
     replayed = 0
 
     def again(incoming: AbstractIncomingMessage) -> str:
         nonlocal replayed
-        queue = _death(incoming).get("queue", "")
+        death = _death(incoming)
+        queue = death.get("queue", "") if death.get("reason") in reasons else ""
         replayed += bool(queue)
         return queue or DEAD_QUEUE
 
-    await _move_all(url, again)
+    await _move(url, again, messages_max)
     return replayed
 
 
-async def _move_all(url: str, whither: Callable[[AbstractIncomingMessage], str]) -> None:
-    """Move every dead letter that is there now; none is gone before its copy is confirmed."""
+async def _move(
+    url: str,
+    whither: Callable[[AbstractIncomingMessage], str],
+    messages_max: int | None = None,
+) -> None:
+    """Move the dead letters that are there now; none is gone before its copy is confirmed."""
     with away_is_unavailable("the broker is away"):
-        async with await connect(url) as connection:
-            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-            dead = await declare_dead_letters(channel)
-            for _ in range(dead.declaration_result.message_count or 0):
-                incoming = await dead.get(fail=False)
-                if incoming is None:
-                    return
-                queue = whither(incoming)
-                copy = aio_pika.Message(
-                    incoming.body,
-                    headers=incoming.headers if queue == DEAD_QUEUE else None,
-                    delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-                )
-                await channel.default_exchange.publish(copy, queue, mandatory=True)
-                await incoming.ack()
+        connection = await connect(url)
+        try:
+            async with asyncio.timeout(CONFIRM_S_MAX):
+                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                dead = await declare_dead_letters(channel)
+            count = dead.declaration_result.message_count or 0
+            for _ in range(count if messages_max is None else min(count, messages_max)):
+                async with asyncio.timeout(CONFIRM_S_MAX):
+                    incoming = await dead.get(fail=False)
+                    if incoming is None:
+                        return
+                    queue = whither(incoming)
+                    copy = aio_pika.Message(
+                        incoming.body,
+                        headers=incoming.headers if queue == DEAD_QUEUE else None,
+                        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+                    )
+                    await channel.default_exchange.publish(copy, queue, mandatory=True)
+                    await incoming.ack()
+        finally:
+            await close(connection)
 
 
 def _death(incoming: AbstractIncomingMessage) -> dict[str, Any]:

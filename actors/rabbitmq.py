@@ -19,7 +19,7 @@ from aio_pika.abc import (
     AbstractIncomingMessage,
     AbstractQueue,
 )
-from aio_pika.exceptions import AMQPException
+from aio_pika.exceptions import AMQPException, ChannelPreconditionFailed
 from aiormq.exceptions import ChannelLockedResource
 
 from actors.lease import EpochLease, check_epoch
@@ -39,11 +39,14 @@ from engine.ids import Epoch, SessionId
 
 log = logging.getLogger(__name__)
 
-#: Where messages go that no writer could store: kept, until somebody replays them by hand.
+#: Where messages go that no writer could store: kept, until somebody replays them. What the broker
+#: gave up by itself the writers replay.
 DEAD_QUEUE: Final = "rayquiz.dead"
 _DEAD_EXCHANGE: Final = "rayquiz.dead"
+#: The limit of deliveries of queues that an earlier version made.
+EARLIER_DELIVERIES_MAX: Final = 20
 _CONNECT_S_MAX = 5.0
-_CONFIRM_S_MAX = 5.0
+CONFIRM_S_MAX: Final = 5.0
 #: How long the first requests over a connection may take, seconds: RabbitMQ 3.10 that was killed may
 #: leave one without a reply for a minute, and its heartbeats go on. The connection is one session's
 #: alone, so that giving it up costs nobody else.
@@ -104,8 +107,22 @@ async def declare_dead_letters(channel: AbstractChannel) -> AbstractQueue:
 
 
 async def declare_partition(channel: AbstractChannel, partition: int) -> AbstractQueue:
-    """Declare a partition's queue and where its dead letters go."""
+    """Declare a partition's queue and where its dead letters go.
+
+    A queue that an earlier version made keeps its limit of deliveries, because a queue's arguments
+    cannot be changed; everything else about it must be as here.
+    """
     await declare_dead_letters(channel)
+    try:
+        return await _declare_log(channel, partition, limits.DELIVERIES_MAX)
+    except ChannelPreconditionFailed:
+        await channel.reopen()  # the broker has closed it with its refusal
+        return await _declare_log(channel, partition, EARLIER_DELIVERIES_MAX)
+
+
+async def _declare_log(
+    channel: AbstractChannel, partition: int, deliveries_max: int
+) -> AbstractQueue:
     return await channel.declare_queue(
         queue_name(partition),
         durable=True,
@@ -113,7 +130,7 @@ async def declare_partition(channel: AbstractChannel, partition: int) -> Abstrac
             "x-queue-type": "quorum",
             # In order: one consumer at a time, the others wait for it to go.
             "x-single-active-consumer": True,
-            "x-delivery-limit": limits.DELIVERIES_MAX,
+            "x-delivery-limit": deliveries_max,
             "x-dead-letter-exchange": _DEAD_EXCHANGE,
             # Without these two a dead letter could be lost on its way.
             "x-dead-letter-strategy": "at-least-once",
@@ -152,7 +169,7 @@ class Publisher:
             with away_is_unavailable("the broker did not confirm"):
                 # mandatory: a message that no queue takes would be confirmed otherwise.
                 await channel.default_exchange.publish(
-                    body, queue_name(self._partition), mandatory=True, timeout=_CONFIRM_S_MAX
+                    body, queue_name(self._partition), mandatory=True, timeout=CONFIRM_S_MAX
                 )
         except Unavailable:
             await self._drop()
@@ -169,7 +186,7 @@ class Publisher:
                         async with asyncio.timeout(_PREPARE_S_MAX):
                             channel = await self._prepare(connection)
                 except BaseException:
-                    await _close(connection)
+                    await close(connection)
                     raise
                 self.connection_no += 1
                 self._connection, self._channel = connection, channel
@@ -183,14 +200,15 @@ class Publisher:
     async def _drop(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
-            await _close(connection)
+            await close(connection)
 
     async def close(self) -> None:
         """Give the connection back."""
         await self._drop()
 
 
-async def _close(connection: AbstractConnection) -> None:
+async def close(connection: AbstractConnection) -> None:
+    """Close a connection; one that does not answer is not waited for."""
     with suppress(*BROKER_AWAY):
         async with asyncio.timeout(_CONNECT_S_MAX):
             await connection.close()
@@ -239,7 +257,7 @@ class SessionPublisher(Publisher):
         connection_no = self.connection_no
         try:
             with away_is_unavailable("the broker did not answer"):
-                async with asyncio.timeout(_CONFIRM_S_MAX):
+                async with asyncio.timeout(CONFIRM_S_MAX):
                     await channel.declare_queue(mailbox_name(self._session_id), passive=True)
         except Unavailable:
             await self._drop()
@@ -258,7 +276,7 @@ class SessionPublisher(Publisher):
                 aio_pika.Message(str(self._epoch).encode()),
                 mailbox_name(self._session_id),
                 mandatory=False,
-                timeout=_CONFIRM_S_MAX,
+                timeout=CONFIRM_S_MAX,
             )
             raise Unavailable("another actor of the session has its mailbox") from None
         await mailbox.consume(self._read, no_ack=True)

@@ -123,8 +123,17 @@ READ_PAGE_ROWS: Final = 2_000
 PARTITIONS: Final = 8
 #: Primaries, each with its own ``PARTITIONS`` queues. A session's id has a byte for its number.
 SHARDS_MAX: Final = 4
-#: Deliveries of one message before it goes to the dead letters; a consumer's crash counts as one.
-DELIVERIES_MAX: Final = 20
+#: Deliveries of one message before the broker gives it up. It counts a writer's crash against all that
+#: the writer held, so this is never to be reached; without any limit RabbitMQ would put what comes back
+#: behind what came later.
+DELIVERIES_MAX: Final = 1_000_000
+#: Messages that one writer holds unacknowledged of one partition.
+WRITER_HOLDS_MAX: Final = 500
+#: A message that a writer tried to store alone so often, and died each time, goes to the dead letters.
+STORE_TRIES_MAX: Final = 5
+#: How often writers replay what the broker gave up, and how many messages at once.
+REPLAY_INTERVAL_MS: Final = 60_000
+REPLAY_MESSAGES_MAX: Final = 500
 #: Rows that a writer stores in one transaction.
 WRITE_ROWS_MAX: Final = 5_000
 #: How often an actor reads its epoch, and how long a reading is good for.
@@ -452,6 +461,9 @@ assert 2 * PRESENCE_INTERVAL_MS < PRESENCE_TTL_MS, "one report may be lost"
 assert 1 << CHOICES_MAX <= 2**15, "a choice mask is stored in a smallint"
 assert BATCH_PIPELINE_ITEMS_MIN < BATCH_ITEMS_MAX <= BATCHER_ITEMS_MAX
 assert SHARDS_MAX * PARTITIONS <= 40, "RabbitMQ's throughput falls beyond some tens of queues"  # noqa: PLR2004
+assert 1 + WRITER_HOLDS_MAX.bit_length() + STORE_TRIES_MAX < 20, (  # noqa: PLR2004
+    "a poisonous message is alone and dead before its neighbours reach the limit of older queues"
+)
 assert EPOCH_READ_INTERVAL_MS < LEASE_MS, "a reading is renewed before it is too old"
 assert CONFIRM_WAIT_MS < ACTOR_CALL_MS_MAX < BATCH_RETRY_MS_MAX
 assert TYPED_CHARS_MAX * 4 + 512 < MESSAGE_BYTES_MAX <= BODY_BYTES_MAX

@@ -35,7 +35,9 @@ class _Message:
 
 
 class _Consumer:
-    def __init__(self, link: Link, take: Callable[[bytes, int], object], prefetch: int) -> None:
+    def __init__(
+        self, link: Link, take: Callable[[bytes, int, bool], object], prefetch: int
+    ) -> None:
         self.link = link
         self.take = take
         self.prefetch = prefetch
@@ -158,7 +160,8 @@ class Broker:
             message.deliveries += 1
             consumer.last_tag += 1
             consumer.unacknowledged[consumer.last_tag] = message
-            consumer.link.push(consumer.take, message.body, consumer.last_tag)
+            is_again = message.deliveries > 1
+            consumer.link.push(consumer.take, message.body, consumer.last_tag, is_again)
             self.notice("deliver", consumer.link.client, False)
 
 
@@ -257,8 +260,8 @@ class Channel:
     async def consume(self, callback: Callable[[_Incoming], Awaitable[None]]) -> None:
         """See aio-pika."""
 
-        def take(body: bytes, tag: int) -> None:
-            incoming = _Incoming(self.broker, self.link, consumer, body, tag)
+        def take(body: bytes, tag: int, is_again: bool) -> None:
+            incoming = _Incoming(self.broker, self.link, consumer, body, tag, is_again)
             asyncio.ensure_future(callback(incoming))  # noqa: RUF006 - the callback only queues it
 
         consumer = _Consumer(self.link, take, self._prefetch)
@@ -296,6 +299,7 @@ class _Incoming(NamedTuple):
     consumer: _Consumer
     body: bytes
     tag: int
+    redelivered: bool
     routing_key: str = "partition"
 
     async def ack(self) -> None:
