@@ -32,6 +32,9 @@ local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
+#: For every client of Redis: its own ten tries would make ten of each bound.
+ONE_TRY: Final = Retry(NoBackoff(), 0)
+
 _ANSWER_S_MAX = limits.CACHE_ANSWER_MS_MAX / 1000
 _CONNECTIONS_MAX = 8
 _FILL_POLL_S = 0.01
@@ -47,7 +50,7 @@ class Cache:
             timeout=_ANSWER_S_MAX,
             socket_timeout=_ANSWER_S_MAX,
             socket_connect_timeout=_ANSWER_S_MAX,
-            retry=Retry(NoBackoff(), 0),
+            retry=ONE_TRY,
         )
         self._redis = redis.asyncio.Redis.from_pool(pool)
         self._rests_until = 0.0

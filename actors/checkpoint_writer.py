@@ -5,9 +5,9 @@ and lets go of a partition only with its channel: what it had not acknowledged t
 next writer first, and storing it again changes nothing.
 
 What comes again may be what ended the writer that had it before. So a writer that has just begun
-takes such messages one, then two, then four at a time, and notes in the database when it takes one
-alone; one that was taken alone too often is the cause, and goes to the dead letters
-(docs/adr/0027-poisonous-messages.md).
+takes such messages of a partition one, two, four at a time, and notes in the database that it takes
+the first one alone; one that too many writers noted and none stored is the cause, and goes to the
+dead letters (docs/adr/0028-poisonous-messages.md).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import deque
+import uuid
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -36,7 +37,7 @@ from actors.log_message import (
 )
 from actors.logs import install_logs
 from actors.postgres import AWAY, connect, ended_after
-from actors.rabbitmq import BROKER_AWAY, declare_dead_letters, declare_partition
+from actors.rabbitmq import BROKER_AWAY, declare_dead_letters, open_partition
 from actors.rabbitmq import connect as connect_broker
 from actors.sql import queries
 from actors.tasks import cancel
@@ -132,14 +133,14 @@ class Tables:
         if late:
             log.warning("action=superseded batches=%d", len(late))
 
-    async def note_try(self, body: bytes) -> int:
-        """Note that a message is about to be stored alone; return how often that was noted by now.
+    async def note_try(self, body: bytes, writer_id: str) -> int:
+        """Note that a writer is about to store a message alone; return how many others were before.
 
         Raises:
             Unavailable: the database is away.
         """
-        rows = await self._fetch("note_try", _digest(body))
-        return int(rows[0]["tries"])
+        rows = await self._fetch("note_try", _digest(body), writer_id)
+        return int(rows[0]["others"])
 
     async def forget_tries(self, body: bytes) -> None:
         """It was stored, or given up; notes that were left behind long ago go, too.
@@ -209,10 +210,11 @@ class CheckpointWriter:
         self._partitions = range(first, first + limits.PARTITIONS)
         self._waiting: deque[AbstractIncomingMessage] = deque()
         self._arrived = asyncio.Event()
-        #: How many messages that come again are taken at once: it doubles while all goes well.
-        self._trusted = 1
-        #: What this writer has noted as taken alone, and not stored yet.
-        self._noted = b""
+        #: How many messages that came again this process has stored or rejected, by partition: it
+        #: takes no more of them at once.
+        self._done_again: Counter[str | None] = Counter()
+        #: Of this process: another one's notes count against a message, its own do not.
+        self._id = str(uuid.uuid4())
         self._rows_stored = 0
         self._rejected = 0
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -252,12 +254,9 @@ class CheckpointWriter:
         # `connection.closed()` would wait for our own close alone.
         connection.close_callbacks.add(lambda *_: lost.set())
         loop = asyncio.get_running_loop()
-        work = [
-            lost.wait(),
-            self._store_all(),
-            self._count_dead_letters(connection),
-            self._replay(),
-        ]
+        work = [lost.wait(), self._store_all(), self._count_dead_letters(connection)]
+        if not self._partitions.start and not self._index:  # one is enough for all partitions
+            work.append(self._replay())
         work += [self._hold(connection, partition) for partition in self._partitions]
         tasks = [loop.create_task(each) for each in work]
         try:
@@ -287,9 +286,7 @@ class CheckpointWriter:
         # RabbitMQ 3.10 that was killed may leave a request without a reply for a minute, and then ends
         # the connection. Asking again meanwhile only makes more of these.
         async with asyncio.timeout(_TAKE_S_MAX):
-            channel = await connection.channel()
-            # First, because it may open the channel anew.
-            queue = await declare_partition(channel, partition)
+            channel, queue = await open_partition(connection, partition)
             channel.close_callbacks.add(lambda *_: ended.set())
             underlay = await channel.get_underlay_channel()
             underlay.on_consumer_cancel_callbacks.add(lambda _: ended.set())
@@ -312,7 +309,7 @@ class CheckpointWriter:
                     await channel.close()
 
     async def _replay(self) -> None:
-        """Send back what the broker gave up by itself: no writer has found anything wrong with it."""
+        """Send back what the broker gave up by itself: no writer has refused it."""
         while True:
             await asyncio.sleep(limits.REPLAY_INTERVAL_MS / 1000)
             with suppress(Unavailable):
@@ -329,41 +326,50 @@ class CheckpointWriter:
             await self._arrived.wait()
             await asyncio.sleep(_GATHER_S)
             while self._waiting and self._waiting[0].redelivered:
-                await self._store_carefully()
-            await self._store_next(fresh=True, messages_max=len(self._waiting))
+                if self._done_again[self._waiting[0].routing_key]:
+                    await self._store_again()
+                else:
+                    await self._store_alone(self._waiting[0])
+            await self._store_next(lambda incoming: not incoming.redelivered)
             if not self._waiting:
                 self._arrived.clear()
 
-    async def _store_carefully(self) -> None:
-        """Store some messages that came before: one of them may be what ended another writer.
+    async def _store_alone(self, first: AbstractIncomingMessage) -> None:
+        """Store the first message of a partition that comes again: it may have ended other writers.
 
-        What is not touched here is not counted, however much this writer holds. A message that is
-        taken alone is noted first, and the note goes when it is stored; whatever ends the writer in
-        between leaves it.
+        It is noted before it is touched, and the note goes when it is stored; whatever ends the writer
+        in between leaves it. What is not touched is not counted, however much this writer holds.
         """
-        first = self._waiting[0]
-        is_alone = self._trusted == 1
-        # One that was noted by this very process did not end it.
-        if is_alone and first.body != self._noted:
-            tries = await self._until_done(lambda: self._tables.note_try(first.body))
-            self._noted = first.body
-            if tries > limits.STORE_TRIES_MAX:
-                self._waiting.popleft()
-                await self._reject(first, RuntimeError(f"it ended {tries - 1} writers"))
-        if self._waiting and self._waiting[0] is first:
-            await self._store_next(fresh=False, messages_max=self._trusted)
-            self._trusted = min(2 * self._trusted, limits.WRITER_HOLDS_MAX)
-        if is_alone:
-            with suppress(Unavailable):
-                await self._tables.forget_tries(first.body)
+        tries = await self._until_done(lambda: self._tables.note_try(first.body, self._id))
+        if tries < limits.STORE_TRIES_MAX:
+            await self._store_next(lambda incoming: incoming is first)
+        else:
+            self._waiting.popleft()
+            await self._reject(first, RuntimeError(f"{tries} writers have ended with it alone"))
+        self._done_again[first.routing_key] += 1
+        with suppress(Unavailable):
+            await self._tables.forget_tries(first.body)
 
-    async def _store_next(self, *, fresh: bool, messages_max: int) -> None:
-        """Store, in one transaction, what waits first, as far as it is of one kind."""
+    async def _store_again(self) -> None:
+        """Store messages that come again, of each partition no more than went well before."""
+        taken: Counter[str | None] = Counter()
+
+        def may_join(incoming: AbstractIncomingMessage) -> bool:
+            partition = incoming.routing_key
+            if not incoming.redelivered or taken[partition] == self._done_again[partition]:
+                return False
+            taken[partition] += 1
+            return True
+
+        await self._store_next(may_join)
+        self._done_again += taken
+
+    async def _store_next(self, may_join: Callable[[AbstractIncomingMessage], bool]) -> None:
+        """Store in one transaction what waits first, up to a message that may not join."""
         readable: list[tuple[AbstractIncomingMessage, LogMessage]] = []
         rows = 0
-        for _ in range(messages_max):
-            is_next = self._waiting and self._waiting[0].redelivered is not fresh
-            if not is_next or rows >= limits.WRITE_ROWS_MAX:
+        for _ in range(len(self._waiting)):
+            if rows >= limits.WRITE_ROWS_MAX or not may_join(self._waiting[0]):
                 break
             rows += await self._read(self._waiting.popleft(), readable)
         await self._store(readable)

@@ -10,6 +10,7 @@ from typing import Protocol
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from actors.cache import ONE_TRY
 from actors.tasks import cancel
 from engine.ids import SessionId
 from engine.wire import Publication, encode_pack
@@ -45,7 +46,10 @@ class RedisPublisher:
 
     def __init__(self, url: str, session_id: SessionId) -> None:
         self._redis = redis.asyncio.Redis.from_url(
-            url, socket_timeout=_PUBLISH_TIMEOUT_S, socket_connect_timeout=_PUBLISH_TIMEOUT_S
+            url,
+            socket_timeout=_PUBLISH_TIMEOUT_S,
+            socket_connect_timeout=_PUBLISH_TIMEOUT_S,
+            retry=ONE_TRY,
         )
         self._channel = channel_of(session_id)
         self._waiting: deque[bytes] = deque(maxlen=_WAITING_MAX)

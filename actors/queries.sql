@@ -438,10 +438,11 @@ INSERT INTO superseded (session_id, epoch, body)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]);
 
 -- name: note_try
--- A writer is about to store a message alone; how often one was, by now.
-INSERT INTO store_tries (digest, tries) VALUES ($1, 1)
-ON CONFLICT (digest) DO UPDATE SET tries = store_tries.tries + 1, noted_at = now()
-RETURNING tries;
+-- A writer is about to store a message alone; how many others were and have not stored it.
+WITH noted AS (
+    INSERT INTO store_tries (digest, writer_id) VALUES ($1, $2) ON CONFLICT DO NOTHING
+)
+SELECT count(*) AS others FROM store_tries WHERE digest = $1 AND writer_id <> $2;
 
 -- name: forget_tries
 DELETE FROM store_tries WHERE digest = $1 OR noted_at < now() - interval '7 days';

@@ -40,7 +40,7 @@ from engine.ids import Epoch, SessionId
 log = logging.getLogger(__name__)
 
 #: Where messages go that no writer could store: kept, until somebody replays them. What the broker
-#: gave up by itself the writers replay.
+#: gave up by itself a writer replays.
 DEAD_QUEUE: Final = "rayquiz.dead"
 _DEAD_EXCHANGE: Final = "rayquiz.dead"
 #: The limit of deliveries of queues that an earlier version made.
@@ -106,23 +106,16 @@ async def declare_dead_letters(channel: AbstractChannel) -> AbstractQueue:
     return dead
 
 
-async def declare_partition(channel: AbstractChannel, partition: int) -> AbstractQueue:
+async def declare_partition(
+    channel: AbstractChannel, partition: int, deliveries_max: int = limits.DELIVERIES_MAX
+) -> AbstractQueue:
     """Declare a partition's queue and where its dead letters go.
 
-    A queue that an earlier version made keeps its limit of deliveries, because a queue's arguments
-    cannot be changed; everything else about it must be as here.
+    Raises:
+        aio_pika.exceptions.ChannelPreconditionFailed: the queue is there and has other arguments; the
+            broker has closed the channel.
     """
     await declare_dead_letters(channel)
-    try:
-        return await _declare_log(channel, partition, limits.DELIVERIES_MAX)
-    except ChannelPreconditionFailed:
-        await channel.reopen()  # the broker has closed it with its refusal
-        return await _declare_log(channel, partition, EARLIER_DELIVERIES_MAX)
-
-
-async def _declare_log(
-    channel: AbstractChannel, partition: int, deliveries_max: int
-) -> AbstractQueue:
     return await channel.declare_queue(
         queue_name(partition),
         durable=True,
@@ -137,6 +130,23 @@ async def _declare_log(
             "x-overflow": "reject-publish",
         },
     )
+
+
+async def open_partition(
+    connection: AbstractConnection, partition: int, **settings: Any
+) -> tuple[AbstractChannel, AbstractQueue]:
+    """Open a channel with these settings, and declare a partition's queue over it.
+
+    A queue that an earlier version made keeps its limit of deliveries, because a queue's arguments
+    cannot be changed; everything else about it must be as here.
+    """
+    channel = await connection.channel(**settings)
+    try:
+        return channel, await declare_partition(channel, partition)
+    except ChannelPreconditionFailed:
+        # A channel that is opened again may be told of its first end after that.
+        channel = await connection.channel(**settings)
+        return channel, await declare_partition(channel, partition, EARLIER_DELIVERIES_MAX)
 
 
 class Publisher:
@@ -193,8 +203,9 @@ class Publisher:
             return self._channel
 
     async def _prepare(self, connection: AbstractConnection) -> AbstractChannel:
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        await declare_partition(channel, self._partition)
+        channel, _ = await open_partition(
+            connection, self._partition, publisher_confirms=True, on_return_raises=True
+        )
         return channel
 
     async def _drop(self) -> None:

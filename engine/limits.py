@@ -129,9 +129,9 @@ SHARDS_MAX: Final = 4
 DELIVERIES_MAX: Final = 1_000_000
 #: Messages that one writer holds unacknowledged of one partition.
 WRITER_HOLDS_MAX: Final = 500
-#: A message that a writer tried to store alone so often, and died each time, goes to the dead letters.
+#: A message that so many writers took alone, and ended before it was stored, goes to the dead letters.
 STORE_TRIES_MAX: Final = 5
-#: How often writers replay what the broker gave up, and how many messages at once.
+#: How often a writer replays what the broker gave up, and how many dead letters it looks at then.
 REPLAY_INTERVAL_MS: Final = 60_000
 REPLAY_MESSAGES_MAX: Final = 500
 #: Rows that a writer stores in one transaction.

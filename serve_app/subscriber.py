@@ -10,6 +10,7 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from actors.cache import ONE_TRY
 from actors.publisher import channel_of
 from actors.tasks import cancel
 from engine.ids import SessionId
@@ -78,7 +79,10 @@ class Subscriber:
     async def _run(self) -> None:
         while True:
             client = redis.asyncio.Redis.from_url(
-                self._url, socket_timeout=_SILENCE_S, socket_connect_timeout=_SILENCE_S
+                self._url,
+                socket_timeout=_SILENCE_S,
+                socket_connect_timeout=_SILENCE_S,
+                retry=ONE_TRY,
             )
             try:
                 async with self._command:

@@ -1,7 +1,12 @@
 """Nothing acknowledged is lost and nothing counts twice, whatever is killed in the middle."""
 
+import signal
+import time
+from contextlib import contextmanager, suppress
+
 import httpx
 import msgspec
+import psutil
 from websockets.sync.client import connect
 
 from engine.model import Mode
@@ -80,6 +85,51 @@ def test_the_receipt_of_a_stored_answer_needs_no_database(live_site, open_sessio
         assert answered[mode].status_code == 200, answered[mode].text
         assert answered[mode].content == encode_json(receipt)
         assert ("points" in answered[mode].json()) == (mode is Mode.SELF_PACED)
+
+
+def test_a_silent_valkey_holds_up_neither_calls_nor_hellos(live_site, open_session):
+    """Opening, joining by PIN, moving, a hello, an answer, and the checks of health."""
+    with _paused(live_site.stack.valkey.pid):
+        _stored_answer(live_site, open_session, Mode.SELF_PACED)
+        for check in ("health", "ready"):
+            assert _get(live_site, check).status_code == 200
+
+
+def test_a_silent_database_is_told_to_all_and_holds_up_nobody(live_site, open_session):
+    _, token, _ = _stored_answer(live_site, open_session, Mode.SELF_PACED)
+    with _paused(live_site.stack.postgres.pid):
+        assert _get(live_site, "health").status_code == 200
+        for path in ("ready", "quizzes"):
+            refused = _get(live_site, path)
+            assert (refused.status_code, refused.json()["code"]) == (503, "retry")
+        with connect(live_site.ws_url) as socket:
+            socket.send(encode_json(Hello(token)).decode())
+            assert isinstance(decode_server_message(socket.recv(_WAIT_S_MAX).encode()), Welcome)
+    deadline = time.monotonic() + _WAIT_S_MAX
+    while _get(live_site, "ready").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    _stored_answer(live_site, open_session, Mode.SELF_PACED)
+
+
+@contextmanager
+def _paused(pid):
+    main = psutil.Process(pid)
+    processes = [main, *main.children(recursive=True)]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # a backend whose client has left meanwhile
+            process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
+
+
+def _get(live_site, path):
+    headers = {"authorization": f"Bearer {live_site.operator_token}"}
+    return httpx.get(f"{live_site.base_url}/api/{path}", headers=headers, timeout=_WAIT_S_MAX)
 
 
 def _stored_answer(live_site, open_session, mode):

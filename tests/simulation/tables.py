@@ -218,8 +218,8 @@ class Database:
     def _store_superseded(self, *columns: list[Any]) -> None:
         self.superseded += zip(*columns, strict=True)
 
-    def _note_try(self, _digest: bytes) -> list[Row]:
-        return [{"tries": 1}]  # no message ends a writer here
+    def _note_try(self, _digest: bytes, _writer_id: str) -> list[Row]:
+        return [{"others": 0}]  # no message ends a writer here
 
     def _forget_tries(self, _digest: bytes) -> None:
         pass

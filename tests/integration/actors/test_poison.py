@@ -23,7 +23,7 @@ from actors.rabbitmq import (
 from engine import limits
 
 #: Each test has a partition of its own: its queue is gone afterwards.
-_UNTOUCHED, _POISONED, _EARLIER, _GIVEN_UP = 0, 2, 4, 6
+_UNTOUCHED, _POISONED, _EARLIER, _GIVEN_UP, _BUSY = 0, 2, 4, 6, 7
 _WAIT_S_MAX = 120.0
 _CRASHES = 25
 
@@ -95,7 +95,7 @@ async def stored(database_url):
             return {row[0] for row in await pool.fetch(query, session_id)}
 
         yield ask
-        assert await pool.fetch("DELETE FROM store_tries RETURNING tries") == []
+        assert await pool.fetch("DELETE FROM store_tries RETURNING digest") == []
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def publish(channel):
 @pytest.fixture(autouse=True)
 async def no_queue_is_left(channel, dead):
     yield
-    for partition in (_UNTOUCHED, _POISONED, _EARLIER, _GIVEN_UP):
+    for partition in (_UNTOUCHED, _POISONED, _EARLIER, _GIVEN_UP, _BUSY):
         await channel.queue_delete(queue_name(partition))
 
 
@@ -153,8 +153,13 @@ async def has(stored, session_id, people):
 async def test_a_message_that_ends_every_writer_is_dead_alone(
     broker, channel, publish, die, stored, writer, partition
 ):
-    """Also in a queue that the version before has made, in which the broker's own limit is 20."""
+    """Also in a queue that the version before has made, in which the broker's own limit is 20.
+
+    Each writer holds as many messages of another partition, and stores them among these.
+    """
     session_id = str(uuid.uuid4())
+    busy = range(1_000, 1_000 + limits.WRITER_HOLDS_MAX)
+    await declare_partition(channel, _BUSY)
     if partition == _EARLIER:
         await declare_as_before(channel, partition)
     else:
@@ -163,10 +168,11 @@ async def test_a_message_that_ends_every_writer_is_dead_alone(
     await publish(partition, session_id, before)
     await publish(partition, session_id, [300], text="poison")
     await publish(partition, session_id, after)
+    await publish(_BUSY, session_id, busy)
     assert limits.STORE_TRIES_MAX <= await die(3 * _CRASHES, 0) < EARLIER_DELIVERIES_MAX
     # The one that gave it up has ended with it, maybe before it had stored what stands behind it.
     writer()
-    await until(lambda: has(stored, session_id, {*before, *after}))
+    await until(lambda: has(stored, session_id, {*before, *after, *busy}))
     assert [letter.reason for letter in await list_dead_letters(broker.url)] == ["rejected"]
 
 

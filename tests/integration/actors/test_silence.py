@@ -4,15 +4,11 @@ Silence is a wire that swallows what is sent over it, or a server that is paused
 """
 
 import asyncio
-import os
-import signal
 import socket
 import time
 import uuid
-from contextlib import asynccontextmanager, suppress
 
 import asyncpg
-import psutil
 import pytest
 
 from actors import checkpoint_writer, postgres
@@ -26,12 +22,11 @@ from engine.errors import Fenced, Unavailable
 from engine.ids import Epoch
 from migrations import Migrator, migrator
 from serve_app.replica import Replica
-from tests.chaos.network import POSTGRES_SOCKET, Wire
+from tests.chaos.network import POSTGRES_SOCKET
+from tests.silence import KINDS, PATIENCE_S, silenceable, tasks_of, wired
 
 #: In the place of the real bounds, so that silence need not last for long.
 _BOUND_S = 0.4
-#: How long anything may take that has such bounds, on a machine that is busy.
-_PATIENCE_S = 20.0
 
 
 @pytest.fixture
@@ -49,75 +44,25 @@ def short_bounds(monkeypatch):
         monkeypatch.setattr(migrator, name, _BOUND_S)
 
 
-class _Way:
-    """The way to a server over TCP, which can fall silent."""
-
-    def __init__(self, server, wire, port, kind):
-        self.server = server
-        self.wire = wire
-        self.url = f"postgresql://postgres@127.0.0.1:{port}/rayquiz"
-        self._kind = kind
-
-    def _signal(self, number):
-        main = psutil.Process(self.server.pid)
-        for process in (main, *main.children()):
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, number)
-
-    @asynccontextmanager
-    async def silent(self):
-        if self._kind == "dropped":
-            self.wire.cut(None)
-        else:
-            self._signal(signal.SIGSTOP)
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                yield
-        finally:
-            self.mend()
-
-    def mend(self):
-        if self._kind == "dropped":
-            self.wire.mend()
-        else:
-            self._signal(signal.SIGCONT)
+def postgres_socket(server):
+    return lambda: str(server.sockets / POSTGRES_SOCKET)
 
 
-@asynccontextmanager
-async def wired(server):
-    """A wire to a server, and the port of its near end."""
-    wire = Wire()
-    wire.leads_to = lambda: str(server.sockets / POSTGRES_SOCKET)
-    near = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
-    yield wire, near.sockets[0].getsockname()[1]
-    near.close()
-    wire.cut(None)
-    wire.mend()
-    async with asyncio.timeout(_PATIENCE_S):
-        while carrying := tasks_of("Wire."):
-            await asyncio.wait(carrying)
-
-
-@pytest.fixture(params=["dropped", "paused"])
+@pytest.fixture(params=KINDS)
 async def way(request, own_postgres, short_bounds):
-    async with wired(own_postgres) as (wire, port):
-        way = _Way(own_postgres, wire, port, request.param)
+    async with silenceable(own_postgres, postgres_socket(own_postgres), request.param) as way:
+        way.url = f"postgresql://postgres@127.0.0.1:{way.port}/rayquiz"
         yield way
-        way.mend()
 
 
 async def until(works):
     """What works again soon after a silence, if not at the first try."""
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 return await works()
             except (*AWAY, Unavailable):
                 await asyncio.sleep(0.05)
-
-
-def tasks_of(module):
-    return [task for task in asyncio.all_tasks() if module in repr(task.get_coro())]
 
 
 async def test_a_lone_connection_gives_up_and_comes_back(way):
@@ -162,7 +107,7 @@ async def test_a_pool_loses_no_place_and_leaves_nothing_that_hangs(way):
                 *(pool.fetch("SELECT 1") for _ in range(10 * size)), return_exceptions=True
             )
             assert all(isinstance(each, AWAY) for each in told)
-            assert time.monotonic() - begun < _PATIENCE_S
+            assert time.monotonic() - begun < PATIENCE_S
             # Some who leave, as clients do that hang up.
             leavers = [asyncio.create_task(pool.fetch("SELECT 1")) for _ in range(size)]
             await asyncio.sleep(0.05)
@@ -183,7 +128,7 @@ async def test_a_pool_loses_no_place_and_leaves_nothing_that_hangs(way):
 
         await until(works)
         lives = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rayquiz'"
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while (await pool.fetch(lives))[0][0] > size:  # noqa: ASYNC110 - a server tells nobody
                 await asyncio.sleep(0.05)
             while tasks_of("asyncpg"):  # noqa: ASYNC110
@@ -238,7 +183,7 @@ async def test_a_migrator_gives_up(way):
 
 
 async def test_our_own_sockets_notice_a_cut_that_nobody_tells(own_postgres):
-    async with wired(own_postgres) as (_, port):
+    async with wired(postgres_socket(own_postgres)) as (_, port):
         connection = await postgres.connect(f"postgresql://postgres@127.0.0.1:{port}/rayquiz")
         own = connection._transport.get_extra_info("socket")
         assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
@@ -261,7 +206,7 @@ async def test_a_demoted_primary_that_stays_up_is_left_and_vouches_for_nobody(
 ):
     """Its connections stay whole; the address leads to the new one for those that are opened."""
     async with (
-        wired(own_postgres) as (wire, port),
+        wired(postgres_socket(own_postgres)) as (wire, port),
         await create_pool(f"postgresql://postgres@127.0.0.1:{port}/rayquiz", 2) as pool,
     ):
         session = await make_session(pool)
@@ -280,11 +225,11 @@ async def test_a_demoted_primary_that_stays_up_is_left_and_vouches_for_nobody(
         old = await asyncpg.connect(own_postgres.url)
         await old.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         await old.execute("SELECT pg_reload_conf()")
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while await old.fetchval("SHOW default_transaction_read_only") != "on":  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert await old.fetchval(queries["session_epoch"], session.session_id) == epoch
-        wire.leads_to = lambda: str(own_standby.sockets / POSTGRES_SOCKET)
+        wire.leads_to = postgres_socket(own_standby)
 
         # Nobody takes a reading of it for the truth, and the next one is the new primary's.
         with pytest.raises(Unavailable):
@@ -299,7 +244,7 @@ async def test_a_demoted_primary_that_stays_up_is_left_and_vouches_for_nobody(
 
 
 async def until_replayed(standby, session_id, epoch):
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while await standby.fetchval(queries["session_epoch"], session_id) != epoch:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
