@@ -50,6 +50,8 @@ _T = TypeVar("_T")
 
 #: First and longest pause while the broker or the database is away, seconds.
 _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.05, 2.0
+#: How often a connection is looked at whose end nobody may tell, seconds.
+_LOOK_S = 1.0
 #: How long messages gather before they are stored, seconds. Nobody waits for it: an answer is
 #: acknowledged when the broker has confirmed it.
 _GATHER_S = 0.05
@@ -173,6 +175,24 @@ def _digest(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=16).digest()
 
 
+async def _until_lost(connection: AbstractConnection) -> None:
+    """Return when a connection has ended, or its broker has been silent for too long.
+
+    aiormq notices the silence by its heartbeats, and then closes the connection, which waits for the
+    broker's reply: the callbacks of the end may never come.
+    """
+    lost = asyncio.Event()
+    # `connection.closed()` would wait for our own close alone.
+    connection.close_callbacks.add(lambda *_: lost.set())
+    assert connection.transport is not None
+    underlay: Any = connection.transport.connection  # its interface does not name the property
+    while not underlay.is_connection_was_stuck:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                await lost.wait()
+                return
+
+
 #: The kinds of rows in a batch, with how many of their columns are the key behind the session.
 _KEY_COLUMNS = {"answers": 2, "join_rows": 1, "events": 1}
 
@@ -250,11 +270,8 @@ class CheckpointWriter:
         """Consume until the connection is lost; with it goes the hold on the partitions."""
         self._waiting.clear()
         self._arrived.clear()
-        lost = asyncio.Event()
-        # `connection.closed()` would wait for our own close alone.
-        connection.close_callbacks.add(lambda *_: lost.set())
         loop = asyncio.get_running_loop()
-        work = [lost.wait(), self._store_all(), self._count_dead_letters(connection)]
+        work = [_until_lost(connection), self._store_all(), self._count_dead_letters(connection)]
         if not self._partitions.start and not self._index:  # one is enough for all partitions
             work.append(self._replay())
         work += [self._hold(connection, partition) for partition in self._partitions]
@@ -283,19 +300,27 @@ class CheckpointWriter:
     async def _consume(self, connection: AbstractConnection, partition: int) -> None:
         """Consume a partition until its channel or the consumer on it is ended by the broker."""
         ended = asyncio.Event()
+        is_open = True
+
+        def note_closed(*_: object) -> None:
+            nonlocal is_open
+            is_open = False
+            ended.set()
+
         # RabbitMQ 3.10 that was killed may leave a request without a reply for a minute, and then ends
         # the connection. Asking again meanwhile only makes more of these.
         async with asyncio.timeout(_TAKE_S_MAX):
             channel, queue = await open_partition(connection, partition)
-            channel.close_callbacks.add(lambda *_: ended.set())
+            channel.close_callbacks.add(note_closed)
             underlay = await channel.get_underlay_channel()
             underlay.on_consumer_cancel_callbacks.add(lambda _: ended.set())
             await channel.set_qos(prefetch_count=limits.WRITER_HOLDS_MAX)
             await queue.consume(self._take)
         await ended.wait()
         log.warning("action=partition_lost partition=%d", partition)
-        async with asyncio.timeout(_TAKE_S_MAX):
-            await channel.close()  # a consumer that was cancelled leaves it open
+        if is_open:  # a consumer that was cancelled leaves it so
+            async with asyncio.timeout(_TAKE_S_MAX):
+                await channel.close()
 
     async def _count_dead_letters(self, connection: AbstractConnection) -> None:
         """For the alert: the broker gives up messages of its own accord, too, and people replay them."""
