@@ -138,6 +138,20 @@ async def test_a_player_whose_token_was_ended_is_back_in_its_place(stage):
     await expect(phone.locator(".nickname")).to_have_text("Mia")
 
 
+async def test_a_big_screen_whose_token_was_ended_is_back_by_itself(stage):
+    session = stage.session(_PLANET)
+    board = await stage.board(session)
+    await expect(board.locator(".lobby")).to_be_visible()
+    with stage.site.api() as api:
+        path = f"/sessions/{session['session_id']}/revocations"
+        for _ in range(2):  # the one that it fetches then, too
+            async with board.expect_response(re.compile(r"/viewers$")):
+                assert api.post(path, json={"roles": ["viewer"]}).status_code == 201
+            await expect(board.locator(".lobby")).to_be_visible()
+    await stage.press(await stage.host(session), "Start")
+    await expect(board.get_by_role("heading", name=_PLANET["text"])).to_be_visible()
+
+
 async def test_a_page_renews_its_token_when_half_of_its_life_is_over(stage):
     page = await stage.open("/play?pin=000000")
     link = await page.get_attribute("link[href$='/js/lib/session.js']", "href")

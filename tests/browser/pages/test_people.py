@@ -286,6 +286,18 @@ async def test_operator_imports_a_file_and_opens_a_session(stage):
     report = library.locator(".import-report")
     await expect(report).to_contain_text("1 question imported, 1 item left out")
     await stage.shoot("library", laptop=library)
+    broken = "".join(f"#Q Broken {number}\n^ Nowhere\nA Here\n\n" for number in range(450))
+    await library.set_input_files(
+        "input[type=file]",
+        {"name": "many.txt", "mimeType": "text/plain", "buffer": (text + "\n" + broken).encode()},
+    )
+    await library.get_by_role("button", name="Import").click()
+    await expect(report).to_contain_text("451 items left out")
+    await expect(report.locator("tbody tr")).to_have_count(200)
+    for more, shown in ((200, 400), (51, 451)):
+        await report.get_by_role("button", name=f"Show {more} more of 451").click()
+        await expect(report.locator("tbody tr")).to_have_count(shown)
+    await expect(report.get_by_role("button")).to_have_count(0)
     own = {"title": "Its own title", "questions": [_PLANET, {**_PLANET, "kind": "quiz"}]}
     for name, data in (
         ("x.json", json.dumps(own).encode()),

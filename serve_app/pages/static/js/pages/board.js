@@ -22,17 +22,19 @@ function Board({ pin, givenToken }) {
   const [problem, setProblem] = useState("");
   useEffect(() => {
     if (token) return;
+    setProblem("");
     const wait = (error) => setProblem(waitingText(error));
     callUntilAnswered("POST", `/pins/${pin}/viewers`, {}, wait).then(
       (viewer) => setToken(viewer.token),
       (error) => setProblem(error.code === "not_found" ? `No quiz is running under ${groupPin(pin)}.` : error.message),
     );
-  }, []);
-  if (token) return html`<${Watching} token=${token} />`;
+  }, [token]);
+  if (token) return html`<${Watching} key=${token} token=${token} onLost=${pin ? () => setToken("") : null} />`;
   return html`<main class="center-page"><h1>${problem || "Looking for the quiz…"}</h1></main>`;
 }
 
-function Watching({ token }) {
+// `onLost` fetches another token, where the PIN is known.
+function Watching({ token, onLost }) {
   const session = useMemo(() => new Session(token), [token]);
   useEffect(() => session.start(), [session]);
   const state = useSession(session);
@@ -40,6 +42,12 @@ function Watching({ token }) {
   const { view } = state;
   useAnnouncements(view);
   useTopOn(view && screenOf(view));
+  // A token that was good and was ended is no reason to leave the screen empty: the PIN gives another.
+  // One that never was good is not asked for again and again.
+  const isLost = state.ended?.name === "unauthorized" && view && onLost;
+  useEffect(() => {
+    if (isLost) onLost();
+  }, [isLost]);
   if (!canShow(state)) return html`<${NoView} session=${session} state=${state} />`;
   const { pin = "" } = session.claims;
   return html`

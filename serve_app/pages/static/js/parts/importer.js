@@ -60,11 +60,18 @@ function Report({ report }) {
   </div>`;
 }
 
+// A report may have twenty thousand lines, which no browser draws in one go.
+const NOTES_SHOWN = 200;
+
 function Notes({ title, notes }) {
+  const [count, setCount] = useState(NOTES_SHOWN);
   if (notes.length === 0) return null;
+  const more = Math.min(NOTES_SHOWN, notes.length - count);
   return html`<div class="notes" tabindex="0" role="region" aria-label=${title}><table>
     <caption>${title}</caption>
     <thead><tr><th>Line</th><th>Why</th><th>Item</th></tr></thead>
-    <tbody>${notes.map((note, index) => html`<tr key=${index}><td>${note.line}</td><td>${note.reason}</td><td dir="auto">${note.item}</td></tr>`)}</tbody>
-  </table></div>`;
+    <tbody>${notes.slice(0, count).map((note, index) => html`<tr key=${index}><td>${note.line}</td><td>${note.reason}</td><td dir="auto">${note.item}</td></tr>`)}</tbody>
+  </table>
+  ${more > 0 && html`<button class="button" type="button" onClick=${() => setCount(count + more)}>Show ${more} more of ${notes.length}</button>`}
+  </div>`;
 }
