@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import aio_pika
@@ -173,6 +174,8 @@ class Connection:
         self._link = link
         self._own_close: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.close_callbacks: set[Callable[..., object]] = set()
+        #: A silent link breaks by itself: the end is always told.
+        self.transport = SimpleNamespace(connection=SimpleNamespace(is_connection_was_stuck=False))
         link.on_broken.append(self._lost)
 
     async def channel(self, **_settings: Any) -> Channel:

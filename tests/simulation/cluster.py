@@ -441,6 +441,8 @@ class Cluster:
         patch.setattr(Settings, "from_env", lambda: SETTINGS[self.profile])
         # A collection in the middle of a seed would run the ends of tasks of earlier ones.
         patch.setattr(session_actor, "collect_seldom", _nothing)
+        # Like those of finished sessions, actors of cancelled ones stay for longer than a seed lasts.
+        patch.setattr(limits, "CANCELLED_LINGER_MS", limits.LINGER_MS)
         # The double has no dead letters to count: a message that cannot be stored is a fault here.
         patch.setattr(checkpoint_writer, "_DEAD_LETTERS_INTERVAL_S", 1e9)
         if self.options.sockets is None:

@@ -97,7 +97,7 @@ async def test_an_import_reports_what_it_left_out_and_what_it_changed(client):
         ({"format": "opentriviaqa", "title": "t"}, b"", 422, "quiz_empty"),
         ({"format": "opentriviaqa"}, FILE, 422, "invalid_quiz"),
         ({"format": "kahoot", "title": "t"}, FILE, 422, "malformed"),
-        ({"title": "t"}, FILE, 422, "malformed"),
+        ({"title": "t"}, b"%PDF-1.7", 422, "malformed"),
         ({"format": "rayquiz", "title": "t"}, FILE, 422, "malformed"),
         ({"format": "rayquiz"}, b"x" * (limits.QUIZ_BYTES_MAX + 1), 413, "too_large"),
     ],
