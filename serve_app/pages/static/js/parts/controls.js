@@ -46,7 +46,7 @@ export function Controls({ session, state }) {
   return html`<footer class="controls">
     <div class="controls-left">
       <p class="controls-note" role="status">${isMoving ? "Sending…" : fault && (ERROR_TEXTS[fault.code] ?? fault.detail)}</p>
-      ${action && !isMoving && !fault && html`<p class="key-hint">${isEmpty ? "Waiting for players…" : "Space, Enter or → moves on"}</p>`}
+      ${action && !isMoving && !fault && !isEmpty && html`<p class="key-hint">Space, Enter or → moves on</p>`}
     </div>
     <button class="button quiet-button" onClick=${() => setAsks(true)}>End…</button>
     ${view.phase === "question_open" &&
