@@ -202,6 +202,8 @@ async def declare_as_before(channel, partition):
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
+    # Another test's writer may have declared it as it is now.
+    await channel.queue_delete(queue_name(partition))
     await channel.declare_queue(queue_name(partition), durable=True, arguments=arguments)
 
 

@@ -101,7 +101,7 @@ async def test_a_pool_loses_no_place_and_leaves_nothing_that_hangs(way):
     size = 3
     async with await create_pool(way.url, size_max=size) as pool:
         await asyncio.gather(*(pool.fetch("SELECT pg_sleep(0.1)") for _ in range(size)))
-        async with way.silent():
+        async with way.silent(3 * PATIENCE_S):
             begun = time.monotonic()
             told = await asyncio.gather(
                 *(pool.fetch("SELECT 1") for _ in range(10 * size)), return_exceptions=True
