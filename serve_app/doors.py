@@ -12,6 +12,7 @@ from engine.errors import QuizError
 from engine.ids import SessionId
 from engine.session import Lock
 from serve_app.batcher import Gateway
+from serve_app.rate import Recent
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class Doors:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._known: dict[SessionId, tuple[float, str]] = {}
+        self._known = Recent[SessionId, tuple[float, str]](_KEPT_MAX)
         self._asking = SharedWork[SessionId, str]()
 
     async def state(self, session_id: SessionId) -> str:
@@ -44,7 +45,5 @@ class Doors:
         except (QuizError, TimeoutError, AttributeError) as error:
             # Away, busy, or an actor of the version before, which has no lock.
             log.info("action=door_unknown session=%s reason=%r", session_id, error)
-        if len(self._known) >= _KEPT_MAX:
-            self._known.clear()
         self._known[session_id] = (time.monotonic() + limits.DOOR_TTL_MS / 1000, door)
         return door

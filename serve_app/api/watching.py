@@ -43,7 +43,6 @@ async def _view(call: Call) -> Reply:
 async def _scoreboard(call: Call) -> Reply:
     session_id = _checked(call)
     offset, rows = _page(call.scope["query_string"])
-    request = Request(call.scope)
 
     async def finished(database: Database) -> list[ResultRow]:
         reader = ResultsReader(database)
@@ -51,7 +50,7 @@ async def _scoreboard(call: Call) -> Reply:
         return await reader.scoreboard(session_id, 0, limits.PARTICIPANTS_MAX)
 
     found = await call.replica.session_reads.scoreboard(
-        session_id, offset, rows, lambda: read_session(request, session_id, finished)
+        session_id, offset, rows, lambda: read_session(Request(call.scope), session_id, finished)
     )
     return Reply(200, encode_json(ScoreboardPage(found.source, found.rows)))
 

@@ -124,6 +124,7 @@ async def test_an_actor_that_hangs_holds_no_join_page(client, replica, monkeypat
 
 async def test_sessions_that_were_looked_at_are_not_remembered_for_ever(replica, monkeypatch):
     monkeypatch.setattr(doors, "_KEPT_MAX", 3)
+    replica.doors = doors.Doors(replica)
 
     async def call(_session_id, _method):
         return "open"
