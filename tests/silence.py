@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
+from engine.errors import Unavailable
 from tests.chaos.network import Wire
+
+_T = TypeVar("_T")
 
 #: How long anything may take that has short bounds, on a machine that is busy.
 PATIENCE_S = 20.0
@@ -83,6 +86,20 @@ async def silenceable(
         way = Way(server, wire, port, kind)
         yield way
         way.mend()
+
+
+async def until(
+    works: Callable[[], Awaitable[_T]],
+    away: tuple[type[BaseException], ...] = (Unavailable,),
+    patience_s: float = PATIENCE_S,
+) -> _T:
+    """What works again soon after a silence, if not at the first try."""
+    async with asyncio.timeout(patience_s):
+        while True:
+            try:
+                return await works()
+            except away:
+                await asyncio.sleep(0.05)
 
 
 def tasks_of(module: str) -> list[asyncio.Task[Any]]:

@@ -23,10 +23,13 @@ from engine.ids import Epoch
 from migrations import Migrator, migrator
 from serve_app.replica import Replica
 from tests.chaos.network import POSTGRES_SOCKET
-from tests.silence import KINDS, PATIENCE_S, silenceable, tasks_of, wired
+from tests.silence import KINDS, PATIENCE_S, silenceable, tasks_of, until, wired
 
 #: In the place of the real bounds, so that silence need not last for long.
 _BOUND_S = 0.4
+
+#: What a silent database is told as.
+_AWAY = (*AWAY, Unavailable)
 
 
 @pytest.fixture
@@ -55,16 +58,6 @@ async def way(request, own_postgres, short_bounds):
         yield way
 
 
-async def until(works):
-    """What works again soon after a silence, if not at the first try."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            try:
-                return await works()
-            except (*AWAY, Unavailable):
-                await asyncio.sleep(0.05)
-
-
 async def test_a_lone_connection_gives_up_and_comes_back(way):
     connection = LoneConnection(way.url)
     await connection.fetch("SELECT 1")
@@ -73,7 +66,7 @@ async def test_a_lone_connection_gives_up_and_comes_back(way):
             *(connection.fetch("SELECT 1") for _ in range(4)), return_exceptions=True
         )
         assert {type(each) for each in told} == {Unavailable}
-    assert await until(lambda: connection.fetch("SELECT 2 AS two")) == [(2,)]
+    assert await until(lambda: connection.fetch("SELECT 2 AS two"), _AWAY) == [(2,)]
     async with way.silent():
         busy = asyncio.create_task(connection.fetch("SELECT 1"))
         await asyncio.sleep(0)
@@ -93,7 +86,7 @@ async def test_nobody_waits_for_ever_for_a_turn(way, monkeypatch):
             await connection.fetch("SELECT 1")
         first.cancel()
         await asyncio.wait([first])
-    assert await until(lambda: connection.fetch("SELECT 2 AS two")) == [(2,)]
+    assert await until(lambda: connection.fetch("SELECT 2 AS two"), _AWAY) == [(2,)]
     await connection.close()
 
 
@@ -126,7 +119,7 @@ async def test_a_pool_loses_no_place_and_leaves_nothing_that_hangs(way):
             except BaseExceptionGroup as error:
                 raise error.exceptions[0] from None
 
-        await until(works)
+        await until(works, _AWAY)
         lives = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rayquiz'"
         async with asyncio.timeout(PATIENCE_S):
             while (await pool.fetch(lives))[0][0] > size:  # noqa: ASYNC110 - a server tells nobody
@@ -163,7 +156,7 @@ async def test_a_writer_gives_up_and_stores_once_when_the_database_speaks_again(
         for _ in range(2):  # on the old connection, and on a new one
             with pytest.raises(Unavailable):
                 await tables.store([batch(2)])
-    await until(lambda: tables.store([batch(2)]))
+    await until(lambda: tables.store([batch(2)]), _AWAY)
     reader = LoneConnection(way.url)
     rows = await reader.fetch(
         "SELECT participant_id FROM answers WHERE session_id = $1", session_id
@@ -179,7 +172,7 @@ async def test_a_migrator_gives_up(way):
             await Migrator(way.url).status()
         with pytest.raises(OSError):
             await Migrator(way.url).up()
-    assert await until(Migrator(way.url).up) == []
+    assert await until(Migrator(way.url).up, _AWAY) == []
 
 
 async def test_our_own_sockets_notice_a_cut_that_nobody_tells(own_postgres):
@@ -220,7 +213,7 @@ async def test_a_demoted_primary_that_stays_up_is_left_and_vouches_for_nobody(
         await until_replayed(standby, session.session_id, epoch)
         await standby.execute("SELECT pg_promote()")
         successor = LoneConnection(own_standby.url)
-        await until(lambda: successor.fetch(queries["take_over"], session.actor_name, 1))
+        await until(lambda: successor.fetch(queries["take_over"], session.actor_name, 1), _AWAY)
         # The old one goes on answering.
         old = await asyncpg.connect(own_postgres.url)
         await old.execute("ALTER SYSTEM SET default_transaction_read_only = on")

@@ -15,7 +15,7 @@ from actors.postgres import create_pool
 from actors.rabbitmq import Publisher, SessionPublisher
 from engine.errors import Unavailable
 from engine.ids import Epoch, SessionId
-from tests.silence import KINDS, silenceable
+from tests.silence import KINDS, silenceable, until
 
 _PARTITION = 1
 _BOUND_S = 0.5
@@ -45,31 +45,21 @@ def batch(session_id, who):
     return BatchMessage(LOG_VERSION, session_id, 1, [row], [], [])
 
 
-async def until(works):
-    """What works again soon after a silence, if not at the first try."""
-    async with asyncio.timeout(_PATIENCE_S):
-        while True:
-            try:
-                return await works()
-            except Unavailable:
-                await asyncio.sleep(0.05)
-
-
 @pytest.mark.usefixtures("no_heartbeats")
 async def test_publishers_give_up_and_publish_again(way):
     session_id = SessionId(str(uuid.uuid4()))
     publisher = Publisher(way.url, _PARTITION)
     own = SessionPublisher(way.url, _PARTITION, session_id, Epoch(1), pytest.fail)
-    await until(lambda: publisher.publish(batch(session_id, 1)))
-    await until(own.check)
+    await until(lambda: publisher.publish(batch(session_id, 1)), patience_s=_PATIENCE_S)
+    await until(own.check, patience_s=_PATIENCE_S)
     async with way.silent():
         for _ in range(2):  # over the old connection, and over a new one
             with pytest.raises(Unavailable):
                 await publisher.publish(batch(session_id, 1))
             with pytest.raises(Unavailable):
                 await own.check()
-    await until(lambda: publisher.publish(batch(session_id, 1)))
-    await until(own.check)
+    await until(lambda: publisher.publish(batch(session_id, 1)), patience_s=_PATIENCE_S)
+    await until(own.check, patience_s=_PATIENCE_S)
     async with way.silent():
         await publisher.close()
         await own.close()
@@ -94,7 +84,7 @@ async def test_whoever_looks_through_the_dead_letters_gives_up(way, work, monkey
         is_silent.set()
         with pytest.raises(Unavailable):
             await looking
-    await until(lambda: work(way.url))
+    await until(lambda: work(way.url), patience_s=_PATIENCE_S)
 
 
 async def test_a_writer_leaves_a_silent_broker_and_stores_when_it_speaks_again(
@@ -108,7 +98,7 @@ async def test_a_writer_leaves_a_silent_broker_and_stores_when_it_speaks_again(
     async with await create_pool(database_url, size_max=1) as pool:
 
         async def publish_and_find(who):
-            await until(lambda: publisher.publish(batch(session_id, who)))
+            await until(lambda: publisher.publish(batch(session_id, who)), patience_s=_PATIENCE_S)
             query = "SELECT FROM answers WHERE session_id = $1 AND participant_id = $2"
             async with asyncio.timeout(_PATIENCE_S):
                 while not await pool.fetch(query, session_id, who):  # noqa: ASYNC110

@@ -14,7 +14,7 @@ from engine.ids import SessionId
 from engine.wire import BeatPublication, decode_publication
 from serve_app import subscriber as subscriber_module
 from serve_app.subscriber import Subscriber
-from tests.silence import KINDS, PATIENCE_S, silenceable
+from tests.silence import KINDS, PATIENCE_S, silenceable, until
 
 SESSION = SessionId("00000000-0000-4000-8000-000000000020")
 _BOUND_S = 0.2
@@ -31,16 +31,6 @@ async def way(request, running_valkey, monkeypatch):
     async with silenceable(running_valkey, lambda: socket, request.param) as way:
         way.url = f"redis://127.0.0.1:{way.port}"
         yield way
-
-
-async def until(works):
-    """What works again soon after a silence, if not at the first try."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            try:
-                return await works()
-            except Unavailable:
-                await asyncio.sleep(0.05)
 
 
 async def test_a_cache_loses_no_place_and_comes_back(way, monkeypatch):
