@@ -29,7 +29,8 @@ run: .venv/runtime.stamp
 	@exec .venv/bin/rayquiz up $(UP)
 
 test: .venv/dev.stamp system check
-	$(PY) -m pytest -m "service or browser or simulation" -n auto --dist loadgroup
+	$(PY) -m pytest -m "service or browser or simulation" -n auto --dist loadgroup \
+		--durations 40
 
 check: .venv/dev.stamp
 	$(PY) -m ruff format --check .
