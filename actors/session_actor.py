@@ -40,7 +40,7 @@ from actors.sql import queries
 from actors.tasks import cancel
 from actors.turns import in_turns
 from engine import limits
-from engine.errors import Fenced, ServerFault, Unavailable
+from engine.errors import Fenced, LaterVersion, ServerFault, Unavailable
 from engine.phases import Phase
 from engine.recovery import digest_steps
 from engine.roster import Person, RosterFilter
@@ -189,23 +189,7 @@ class SessionActor:
                 return True
             if self._quarantined is not None:
                 return False
-            pause_ms = limits.TAKE_OVER_PAUSE_MS_MIN
-            while True:
-                try:
-                    found = await self._find()
-                    break
-                except Unavailable as error:
-                    log.warning("action=take_over_waits actor=%s reason=%s", self._name, error)
-                    await asyncio.sleep(_TAKE_OVER_PAUSE_S)
-                except Fenced as error:
-                    self._fail(error)
-                    return False
-                except Exception as error:
-                    log.exception("action=take_over_failed actor=%s", self._name)
-                    if await self._is_set_aside(error):
-                        return False
-                    await asyncio.sleep(pause_ms / 1000)
-                    pause_ms = min(2 * pause_ms, limits.TAKE_OVER_PAUSE_MS_MAX)
+            found = await self._try()
             if found is None:
                 return False
             session_id = found.state.session_id
@@ -229,6 +213,28 @@ class SessionActor:
             self._spawn(self._note_that_it_lasts())
             return True
 
+    async def _try(self) -> Takeover | None:
+        """Try to take the session over until it is clear that it is here, or will not be."""
+        pause_ms = limits.TAKE_OVER_PAUSE_MS_MIN
+        while True:
+            try:
+                return await self._find()
+            except Unavailable as error:
+                log.warning("action=take_over_waits actor=%s reason=%s", self._name, error)
+                await asyncio.sleep(_TAKE_OVER_PAUSE_S)
+            except Fenced as error:
+                self._fail(error)
+                return None
+            except LaterVersion as error:
+                await self._decline(error)
+                return None
+            except Exception as error:
+                log.exception("action=take_over_failed actor=%s", self._name)
+                if await self._is_set_aside(error):
+                    return None
+                await asyncio.sleep(pause_ms / 1000)
+                pause_ms = min(2 * pause_ms, limits.TAKE_OVER_PAUSE_MS_MAX)
+
     def _note_raised(self, raised: Raised) -> None:
         self._raised = raised
         self._counts = False
@@ -236,6 +242,23 @@ class SessionActor:
             raise RuntimeError(
                 f"{raised.take_overs - 1} take-overs one after the other ended with their process"
             )
+
+    async def _decline(self, error: LaterVersion) -> None:
+        """Leave a session that this version cannot act for to a process that may be of a later one.
+
+        The pause keeps it from being quarantined before an upgrade is through; it is the longer, the
+        more actors have declined before.
+        """
+        assert self._raised is not None
+        session_id, tries = self._raised.session_id, self._raised.take_overs
+        pause_ms = min(limits.DECLINED_PAUSE_MS_MIN << (tries - 1), limits.DECLINED_PAUSE_MS_MAX)
+        log.warning(
+            "action=take_over_declined session=%s actor=%s tries=%d reason=%s",
+            *(session_id, self._name, tries, error),
+        )
+        if not await self._is_set_aside(error):
+            await asyncio.sleep(pause_ms / 1000)
+            self._fail(error)
 
     async def _is_set_aside(self, error: Exception) -> bool:
         """Quarantine a session that has failed too often; return whether it was.
@@ -348,7 +371,7 @@ class SessionActor:
         return BrokerLog(self._publisher, connection, session_id, found.epoch)
 
     def _fail(self, error: Exception) -> None:
-        """Leave at once: another actor acts for the session, or this memory cannot be trusted.
+        """Leave at once: another actor acts for the session, or must, or this memory is not trusted.
 
         The process ends without cleaning up; Ray starts it anew, and the new one looks itself up.
         """

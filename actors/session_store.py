@@ -16,8 +16,8 @@ from actors.postgres import LoneConnection
 from actors.sql import queries
 from actors.turns import in_turns
 from engine import limits
-from engine.errors import Fenced
-from engine.events import AnswerAccepted, Joined, PhaseEvent, decode_phase_event
+from engine.errors import Fenced, LaterVersion
+from engine.events import AnswerAccepted, Joined, StoredEvent, decode_phase_event
 from engine.ids import Epoch, OpeningNo, ParticipantId, QuestionIndex, QuizId, SessionId
 from engine.model import Quiz, SessionSettings
 from engine.recovery import Digest, Fold
@@ -120,12 +120,14 @@ async def fold(
 
     Raises:
         Fenced: another actor has taken the session over since.
+        LaterVersion: there is an event that only a later version can act on.
         Unavailable: the database is away; call again.
     """
     try:
         found = await _fold(connection, claimed, digest)
-    except (AssertionError, LookupError):
-        # Whoever is overtaken while it reads finds answers of people whose joins it never read.
+    except (AssertionError, LookupError, LaterVersion):
+        # Whoever is overtaken while it reads finds answers of people whose joins it never read, or
+        # what an actor of a later version has stored since.
         await check_epoch(connection, claimed.session_id, claimed.epoch)
         raise
     await check_epoch(connection, claimed.session_id, claimed.epoch)
@@ -135,7 +137,7 @@ async def fold(
 async def _fold(connection: LoneConnection, claimed: Claim, digest: Digest | None) -> Takeover:
     session_id = claimed.session_id
     last_seq = 0
-    events: list[PhaseEvent] = []
+    events: list[StoredEvent] = []
     joins: list[Joined] = []
     async with aclosing(_pages(connection, "stored_joins", session_id, "participant_id")) as pages:
         async for rows in pages:
@@ -196,6 +198,7 @@ async def take_over(
 
     Raises:
         Fenced: another actor has taken it over meanwhile.
+        LaterVersion: as for :func:`fold`.
         Unavailable: the database is away; call again.
     """
     claimed = await claim(connection, actor_name, read_quiz, on_raised, counts=counts)

@@ -113,6 +113,13 @@ class Fenced(ServerFault):
     retryable: ClassVar[bool] = True
 
 
+class LaterVersion(ServerFault):
+    """Something stored that this version must not act without, and does not know; a later one does."""
+
+    code = "retry"
+    retryable: ClassVar[bool] = True
+
+
 #: Every code with its meaning; ``docs/PROTOCOL.md`` prints this table.
 CODES: Final[dict[str, str]] = {
     "malformed": "the message is not valid JSON of a known type, or a field is out of its bounds",

@@ -1,13 +1,17 @@
 """What has happened in a session: the facts that are stored, and from which all else follows.
 
 Every time is Unix milliseconds of the SessionActor's clock. Answers and joins have tables of their
-own; the other facts (:data:`PhaseEvent`) are stored as JSON behind their tag.
+own; the other facts (:data:`PhaseEvent`) are stored as JSON behind their tag. A tag also says whether
+a reader that does not know it may skip the event (docs/adr/0029-events-of-the-next-version.md).
 """
 
 from __future__ import annotations
 
+from typing import Final, get_args
+
 import msgspec
 
+from engine.errors import LaterVersion
 from engine.ids import OpeningNo, ParticipantId, QuestionIndex
 
 
@@ -119,8 +123,47 @@ PhaseEvent = (
 )
 Event = AnswerAccepted | Joined | PhaseEvent
 
+#: How the tags of events begin that a reader may skip when it does not know them.
+NOTE_PREFIX: Final = "note:"
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """A note of a later version, as far as this version reads it: its command counts as carried out."""
+
+    at_ms: int
+    command_id: str = ""
+
+
+class _Tag(msgspec.Struct):
+    type: str
+
+
+#: What stands in the log: the events that this version writes, and notes of later ones.
+StoredEvent = PhaseEvent | Skipped
+
+_tag_decoder = msgspec.json.Decoder(_Tag)
 _phase_event_decoder = msgspec.json.Decoder(PhaseEvent)
+_note_decoder = msgspec.json.Decoder(Skipped)
+_TAGS: Final = {event.__struct_config__.tag for event in get_args(PhaseEvent)}
 
 #: The stored form of a phase event: JSON behind its tag.
 encode_phase_event = msgspec.json.Encoder().encode
-decode_phase_event = _phase_event_decoder.decode
+
+
+def decode_phase_event(data: bytes | str) -> StoredEvent:
+    """Read the stored form of a phase event, also one that a later version has stored.
+
+    Raises:
+        LaterVersion: its tag is unknown and does not begin with :data:`NOTE_PREFIX`.
+        msgspec.DecodeError: it is damaged.
+    """
+    try:
+        event: PhaseEvent = _phase_event_decoder.decode(data)
+    except msgspec.ValidationError:
+        tag = _tag_decoder.decode(data).type
+        if tag in _TAGS:
+            raise
+        if tag.startswith(NOTE_PREFIX):
+            return _note_decoder.decode(data)
+        raise LaterVersion(f"events of type {tag[:100]!r} are of a later version") from None
+    return event

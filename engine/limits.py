@@ -418,6 +418,11 @@ APPEND_FAILURES_MAX: Final = 6
 #: Pauses between two take-overs, the first and the longest; all together about 20 s.
 TAKE_OVER_PAUSE_MS_MIN: Final = 500
 TAKE_OVER_PAUSE_MS_MAX: Final = 4_000
+#: How long an actor that met an event of a later version waits before it leaves for one that may know
+#: it: the first time, and at most; each time twice as long as the time before. All together outlast the
+#: minutes that an upgrade takes (docs/adr/0029-events-of-the-next-version.md).
+DECLINED_PAUSE_MS_MIN: Final = 5_000
+DECLINED_PAUSE_MS_MAX: Final = 120_000
 #: Characters that are kept of why a session was quarantined.
 QUARANTINE_REASON_CHARS_MAX: Final = 500
 #: A cancelled session's actor stays for its last frame, and for the host's reply, to arrive.
@@ -464,6 +469,13 @@ assert SHARDS_MAX * PARTITIONS <= 40, "RabbitMQ's throughput falls beyond some t
 assert 1 + WRITER_HOLDS_MAX.bit_length() + STORE_TRIES_MAX < 20, (  # noqa: PLR2004
     "a poisonous message is alone and dead before its neighbours reach the limit of older queues"
 )
+assert (
+    sum(
+        min(DECLINED_PAUSE_MS_MIN << tries, DECLINED_PAUSE_MS_MAX)
+        for tries in range(TAKE_OVERS_MAX - 1)
+    )
+    > 5 * 60_000
+), "a session that waits for an actor of a later version is not quarantined within a usual upgrade"
 assert EPOCH_READ_INTERVAL_MS < LEASE_MS, "a reading is renewed before it is too old"
 assert CONFIRM_WAIT_MS < ACTOR_CALL_MS_MAX < BATCH_RETRY_MS_MAX
 assert TYPED_CHARS_MAX * 4 + 512 < MESSAGE_BYTES_MAX <= BODY_BYTES_MAX

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from engine.events import AnswerAccepted, Closed, Joined, Opened, PhaseEvent, SelfPacedOpened
+from engine.events import AnswerAccepted, Closed, Joined, Opened, SelfPacedOpened, StoredEvent
 from engine.ids import OpeningNo, SessionId
 from engine.model import Mode, Quiz, SessionSettings
 from engine.session import Opening, SessionState, evolve
@@ -46,7 +46,7 @@ class Fold:
         session_id: SessionId,
         quiz: Quiz,
         settings: SessionSettings,
-        phase_events: Iterable[PhaseEvent],
+        phase_events: Iterable[StoredEvent],
         digest: Digest | None = None,
     ) -> None:
         self._state = SessionState(session_id, quiz, settings)
@@ -113,7 +113,7 @@ def restore(
     quiz: Quiz,
     settings: SessionSettings,
     joined: Iterable[Joined],
-    phase_events: Iterable[PhaseEvent],
+    phase_events: Iterable[StoredEvent],
     answers: Iterable[AnswerAccepted],
 ) -> SessionState:
     """Fold stored records into a state at once; joins and answers may come in any order.

@@ -30,11 +30,12 @@ from engine.events import (
     Joined,
     Locked,
     Opened,
-    PhaseEvent,
     Previewed,
     Removed,
     ScoreboardShown,
     SelfPacedOpened,
+    Skipped,
+    StoredEvent,
     Unlocked,
 )
 from engine.ids import OpeningNo, ParticipantId, QuestionIndex, SessionId
@@ -639,7 +640,7 @@ def forgive_absence(state: SessionState, now_ms: int) -> None:
         opening.slack_ms += max(0, now_ms - opening.opened_ms)
 
 
-def evolve(state: SessionState, event: Event) -> SessionState:
+def evolve(state: SessionState, event: Event | Skipped) -> SessionState:
     """Apply a fact, in place, and return the state.
 
     An answer that the state holds already changes nothing. An answer costs O(1) in a live session
@@ -783,6 +784,10 @@ def _evolve_locked(state: SessionState, event: Locked) -> None:
         state.flood_lock_off = False
 
 
+def _evolve_skipped(_state: SessionState, _event: Skipped) -> None:
+    """Only its command counts, as that of any event."""
+
+
 def _evolve_unlocked(state: SessionState, _event: Unlocked) -> None:
     if state.lock is Lock.FLOOD:
         state.flood_lock_off = True
@@ -790,7 +795,7 @@ def _evolve_unlocked(state: SessionState, _event: Unlocked) -> None:
 
 
 _EVOLVE = cast(
-    "dict[type[PhaseEvent], Callable[[SessionState, PhaseEvent], None]]",
+    "dict[type[StoredEvent], Callable[[SessionState, StoredEvent], None]]",
     {
         Previewed: _evolve_previewed,
         Opened: _evolve_opened,
@@ -803,6 +808,7 @@ _EVOLVE = cast(
         Removed: _evolve_removed,
         Locked: _evolve_locked,
         Unlocked: _evolve_unlocked,
+        Skipped: _evolve_skipped,
     },
 )
 

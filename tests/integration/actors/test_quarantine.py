@@ -75,7 +75,7 @@ async def join(actor, name):
 FAULTS = {
     "an event that cannot be decoded": (
         """INSERT INTO session_events (session_id, seq, epoch, event)
-        VALUES ($1, 1000, 1, '{"type":"of a later version"}')""",
+        VALUES ($1, 1000, 1, '{"type":"opened"}')""",
         "DELETE FROM session_events WHERE session_id = $1 AND seq = 1000",
     ),
     "an answer that belongs to nothing": (
@@ -135,6 +135,57 @@ async def test_take_overs_that_end_their_process_are_counted_in_the_row(
     assert await make_actor(session.actor_name).open() is False
     [found] = await list_quarantined(Shards([pool]))
     assert "ended with their process" in found.reason
+
+
+NEWER = """INSERT INTO session_events (session_id, seq, epoch, event)
+VALUES ($1, 1000, 1, '{"type":"of a later version","at_ms":1}')"""
+
+
+async def test_an_actor_that_does_not_know_an_event_leaves_the_session_to_one_that_does(
+    pool, make_session, make_actor, end_actor, monkeypatch, caplog
+):
+    monkeypatch.setattr(limits, "DECLINED_PAUSE_MS_MIN", 1)
+    session = await make_session(pool)
+    await pool.execute(NEWER, session.session_id)
+    for number in range(1, _TRIES):
+        actor = make_actor(session.actor_name)
+        assert await actor.open() is False
+        assert make_actor.left == [1] * number, "Ray starts it anew, maybe as a later version"
+        await end_actor(actor)
+    assert caplog.text.count("action=take_over_declined") == _TRIES - 1
+    assert await list_quarantined(Shards([pool])) == []
+    # The upgrade is through.
+    await pool.execute("DELETE FROM session_events WHERE seq = 1000")
+    assert await join(make_actor(session.actor_name), "Mia") == JoinedReply(1, "Mia")
+
+
+@pytest.mark.parametrize("make_actor", ["embedded"], indirect=True)
+async def test_people_are_told_to_wait_while_an_actor_declines(
+    pool, make_session, make_actor, monkeypatch, caplog
+):
+    monkeypatch.setattr(limits, "CONFIRM_WAIT_MS", 50)
+    session = await make_session(pool)
+    await pool.execute(NEWER, session.session_id)
+    actor = make_actor(session.actor_name)
+    told = await join(actor, "Mia")
+    assert (told.code, told.retryable) == ("retry", True)
+    async with asyncio.timeout(20):
+        while "action=take_over_declined" not in caplog.text:  # noqa: ASYNC110 - a log
+            await asyncio.sleep(0.01)
+    assert (await actor.ping())["leaving"] == 0
+    assert make_actor.left == [], "it does not try again at once, nor does the next"
+
+
+async def test_a_session_that_no_upgrade_has_helped_is_set_aside_with_the_reason(
+    pool, make_session, make_actor, monkeypatch
+):
+    session = await make_session(pool)
+    await pool.execute(NEWER, session.session_id)
+    await pool.execute("UPDATE sessions SET take_overs = $1", _TRIES - 1)
+    assert await make_actor(session.actor_name).open() is False
+    [found] = await list_quarantined(Shards([pool]))
+    assert "type 'of a later version' are of a later version" in found.reason
+    assert make_actor.left == []
 
 
 @pytest.fixture

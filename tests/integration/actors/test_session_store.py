@@ -10,7 +10,7 @@ from actors.postgres import LoneConnection
 from actors.session_store import claim, digest_of_tables, fold, take_over
 from actors.sql import queries
 from engine import limits
-from engine.errors import Fenced
+from engine.errors import Fenced, LaterVersion
 from engine.events import Locked
 from engine.model import Mode, QuestionKind, ScoringPolicy, SessionSettings
 from engine.phases import Phase, Step
@@ -213,3 +213,47 @@ async def test_who_is_overtaken_while_it_reads_is_fenced_and_not_at_fault(
     monkeypatch.setattr(connection, "fetch", overtaken)
     with pytest.raises(Fenced):
         await fold(connection, first)
+
+
+# --- events of the next version -----------------------------------------------------------------------
+
+STORE = "INSERT INTO session_events (session_id, epoch, seq, event) VALUES ($1, 1, $2, $3)"
+
+
+async def test_a_note_of_a_later_version_is_skipped_and_keeps_its_number(
+    pool, make_session, connection
+):
+    driver = SessionDriver(QUIZ)
+    session = await make_session(pool, QUIZ)
+    driver.state = SessionState(session.session_id, QUIZ, PLAIN)
+    live_game(driver)
+    first = await take_over(connection, session.actor_name)
+    log = DirectLog(connection, session.session_id, first.epoch)
+    note, last = 4, len(driver.events) + 2
+    numbers = (seq for seq in range(1, last) if seq != note)
+    await log.append([Record(*record) for record in zip(numbers, driver.events, strict=True)])
+    for seq, command in ((note, "a command"), (last, "another")):
+        event = f'{{"type":"note:of a later version","at_ms":1,"command_id":"{command}","new":1}}'
+        await pool.execute(STORE, session.session_id, seq, event)
+    found = await take_over(connection, session.actor_name)
+    assert found.next_seq == last + 1, "what is stored next must not fall upon it"
+    # Between two take-overs, and at the end, memory and tables are compared.
+    digest = await digest_of_tables(connection, found.state, found.epoch)
+    assert digest == state_digest(found.state)
+    for command in ("a command", "another"):
+        del found.state.commands_done[command]
+    assert state_digest(found.state) == state_digest(driver.state)
+
+
+async def test_an_event_that_a_later_version_must_act_on_stops_the_fold(
+    pool, make_session, connection
+):
+    session = await make_session(pool, QUIZ)
+    await pool.execute(STORE, session.session_id, 1, '{"type":"of a later version","at_ms":1}')
+    with pytest.raises(LaterVersion, match="'of a later version'"):
+        await take_over(connection, session.actor_name)
+    # Whoever is overtaken by an actor of that version while it reads is told so.
+    overtaken = await claim(connection, session.actor_name)
+    await claim(connection, session.actor_name)
+    with pytest.raises(Fenced):
+        await fold(connection, overtaken)

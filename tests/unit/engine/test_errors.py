@@ -6,7 +6,16 @@ import re
 import pytest
 
 from engine import errors
-from engine.errors import CODES, ClientFault, Fenced, Malformed, QuizError, ServerFault, Unavailable
+from engine.errors import (
+    CODES,
+    ClientFault,
+    Fenced,
+    LaterVersion,
+    Malformed,
+    QuizError,
+    ServerFault,
+    Unavailable,
+)
 
 
 def tree(kind):
@@ -42,12 +51,16 @@ def test_errors_survive_pickling(kind):
 
 def test_only_faults_of_the_server_are_worth_a_retry():
     retryable = {kind for kind in tree(QuizError) if kind.retryable}
-    assert retryable == {Unavailable, Fenced}
+    assert retryable == {Unavailable, Fenced, LaterVersion}
     assert all(issubclass(kind, ServerFault) for kind in retryable)
     assert not issubclass(ServerFault, ClientFault)
 
 
 def test_the_drawn_tree_names_every_error():
     for kind in tree(QuizError):
-        if kind not in (Unavailable, Fenced):  # the drawing stops at whose fault it is
+        if kind not in (
+            Unavailable,
+            Fenced,
+            LaterVersion,
+        ):  # the drawing stops at whose fault it is
             assert kind.__name__ in errors.__doc__

@@ -3,7 +3,7 @@
 import pytest
 
 from engine import recovery
-from engine.events import AnswerAccepted, Joined
+from engine.events import AnswerAccepted, Joined, Skipped
 from engine.phases import Phase, Step
 from engine.recovery import Digest, Fold, restore, run, snapshot, state_digest
 from engine.testing.driver import PLAIN, SELF_PACED, SESSION_ID, SessionDriver
@@ -124,3 +124,13 @@ def test_a_digest_tells_states_apart(played):
     assert len(before) == 16
     played.answer(1, 0)
     assert state_digest(played.state) != before
+
+
+def test_a_note_of_a_later_version_changes_nothing_but_that_its_command_is_done(played):
+    before = restored(played)
+    played.events.insert(3, Skipped(at_ms=played.now_ms, command_id="a note"))
+    played.events.append(Skipped(at_ms=played.now_ms))
+    state = restored(played)
+    done = state.commands_done.pop("a note")
+    assert done.phase is Phase.QUESTION_OPEN
+    assert snapshot(state) == snapshot(before)
