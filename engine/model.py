@@ -148,6 +148,22 @@ def _plain(char: str) -> str:
     return "" if category == "Cf" else char
 
 
+#: Columns of a tab on the pages, which keep indentation: choices may be lines of a program.
+_TAB_COLUMNS: Final = 4
+
+
+def as_shown(text: str) -> str:
+    r"""What people see of a choice: its indentation and inner spaces, but not where a line ends.
+
+    >>> as_shown("if x:\n\tgo() \n") == as_shown("if x:\n    go()")
+    True
+    >>> as_shown("go()") == as_shown(" go()")
+    False
+    """
+    plain = unicodedata.normalize("NFC", text).replace("\u00a0", " ").expandtabs(_TAB_COLUMNS)
+    return "\n".join(map(str.rstrip, plain.rstrip().split("\n")))
+
+
 def check_quiz(quiz: Quiz) -> Quiz:
     """Return the quiz when every bound holds.
 
@@ -222,8 +238,8 @@ def _check_choices(question: Question) -> None:
 
 def _check_key(question: Question) -> None:
     count = len(question.choices)
-    if len({text.strip() for text in question.choices}) != count:
-        _refuse("choices: two of them are the same")
+    if len(set(map(as_shown, question.choices))) != count:
+        _refuse("choices: two of them look the same")
     if not question.correct:
         _refuse("correct: no right choice is given")
     if len(set(question.correct)) != len(question.correct):

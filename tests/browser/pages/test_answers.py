@@ -141,3 +141,63 @@ async def test_words_on_the_board_stay_whole(stage, size):
     })"""
     await board.wait_for_function(whole)
     await stage.shoot("whole-words", **{f"{size[0]}": board})
+
+
+async def test_choices_that_differ_in_their_indentation_look_different(stage):
+    lines = ["return x", "    return x", "if x:\n  return  x"]
+    session = stage.session({**_MOONS, "kind": "single", "choices": lines, "correct": [1]})
+    host = await stage.host(session)
+    board = await stage.board(session)
+    mia = await stage.join(session, "Mia")
+    await stage.press(host, "Start")
+    shown = """all => all.map((one) => {
+        const text = one.firstChild;
+        const range = document.createRange();
+        range.setStart(text, text.data.indexOf("return"));
+        range.setEnd(text, text.length);
+        const words = range.getBoundingClientRect();
+        return [words.left - one.getBoundingClientRect().left, words.width];
+    })"""
+    for page, answers in ((mia, ".pad .choice-text"), (board, ".choice .choice-text")):
+        await expect(page.locator(answers)).to_have_count(3)
+        (plain, one), (four, _), (two, wide) = await page.locator(answers).evaluate_all(shown)
+        space = (four - plain) / 4
+        assert space > 3
+        assert two - plain == pytest.approx(2 * space, abs=1)
+        assert wide - one == pytest.approx(space, abs=1)
+    await mia.get_by_role("button", name="A return x").click()
+    await expect(mia.locator(".result-note strong")).to_have_css("white-space", "pre-wrap")
+    await stage.shoot("code", phone=mia, board=board)
+
+
+async def test_enter_that_ends_a_composition_sends_nothing(stage, network):
+    session = stage.session({**_TYPED, "accepted": ["銀河"]})
+    host = await stage.host(session)
+    mia = await stage.phone(f"/play?pin={session['pin']}", network)
+    devtools = await mia.context.new_cdp_session(mia)
+
+    async def compose(text):
+        place = {"selectionStart": len(text), "selectionEnd": len(text)}
+        await devtools.send("Input.imeSetComposition", {"text": text, **place})
+        await mia.keyboard.press("Enter")
+
+    name = mia.get_by_label("Your name")
+    await name.focus()
+    await compose("美亜")
+    await devtools.send("Input.insertText", {"text": "美亜"})
+    await expect(name).to_have_value("美亜")
+    await expect(mia.get_by_role("button", name="Let me in")).to_be_visible()
+    await mia.keyboard.press("Enter")
+    await expect(mia.locator(".play-bar .nickname")).to_have_text("美亜")
+    await stage.press(host, "Start")
+    field = mia.get_by_label("Your answer")
+    await expect(field).to_be_focused()
+    await compose("ぎんが")
+    await devtools.send("Input.insertText", {"text": "銀河"})
+    await expect(field).to_have_value("銀河")
+    assert not any('"type":"answer"' in message for message in network.said)
+    await mia.keyboard.press("Enter")
+    await expect(mia.get_by_role("heading", name="Correct!")).to_be_visible()
+    assert [m for m in network.said if '"type":"answer"' in m] == [
+        '{"type":"answer","opening":1,"text":"銀河"}'
+    ]

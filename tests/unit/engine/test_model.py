@@ -27,6 +27,18 @@ def test_a_plain_question_is_fine(kind):
 
 
 @pytest.mark.parametrize(
+    "choices",
+    [
+        ("return x", "  return x"),
+        ("a b", "a  b"),
+        ("for i in x:\n  go()\nend()", "for i in x:\n  go()\n  end()"),
+    ],
+)
+def test_choices_that_differ_in_their_spaces_are_different(choices):
+    assert check_question(make_question(SINGLE, choices=choices, correct=(0,)))
+
+
+@pytest.mark.parametrize(
     ("kind", "changes", "names"),
     [
         (SINGLE, {"text": "  "}, "text: it is empty"),
@@ -40,7 +52,13 @@ def test_a_plain_question_is_fine(kind):
         (SINGLE, {"choices": tuple("abcdefghi")}, "choices: 9 of them"),
         (SINGLE, {"choices": ("a", " "), "correct": (0,)}, "choices[1]: it is empty"),
         (SINGLE, {"choices": ("a", "x" * 301), "correct": (0,)}, "choices[1]: 301"),
-        (SINGLE, {"choices": ("a", " a")}, "choices: two of them are the same"),
+        (SINGLE, {"choices": ("a", "a ")}, "choices: two of them look the same"),
+        (SINGLE, {"choices": ("é", "e\u0301")}, "choices: two of them look the same"),
+        (
+            SINGLE,
+            {"choices": ("if x:\n\ty", "if x: \n    y")},
+            "choices: two of them look the same",
+        ),
         (SINGLE, {"correct": ()}, "correct: no right choice"),
         (SINGLE, {"correct": (4,)}, "correct: choice 4"),
         (SINGLE, {"correct": (-1,)}, "correct: choice -1"),

@@ -128,6 +128,18 @@ export function useAwake(isOn) {
   }, [isOn]);
 }
 
+// What browsers call a key that an input method has taken.
+const COMPOSING_KEY = 229;
+
+// Enter that ends the composing of an input method is no Enter to send: `keys` belong to the field, and
+// `isOn` says whether the key that is pressed was the input method's.
+export function useComposing() {
+  const isComposing = useRef(false);
+  const onKeyDown = (event) => (isComposing.current = event.isComposing || event.keyCode === COMPOSING_KEY);
+  const onKeyUp = () => (isComposing.current = false);
+  return { isOn: () => isComposing.current, keys: { onKeyDown, onKeyUp } };
+}
+
 let shown = false;
 
 // Say something to screen readers. The same words twice are told apart by a space.

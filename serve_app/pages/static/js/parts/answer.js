@@ -3,11 +3,9 @@
 import { html, useEffect, useRef, useState } from "../../vendor/preact-htm.js";
 import { isEmptyAnswer, useDraft } from "../lib/draft.js";
 import { ERROR_TEXTS, TYPED_CHARS_MAX } from "../lib/facts.js";
-import { plural } from "../lib/words.js";
+import { useComposing } from "../lib/hooks.js";
+import { isCode, plural } from "../lib/words.js";
 import { CHOICES, ChoiceMark } from "./shapes.js";
-
-// What browsers call a key that an input method has taken.
-const COMPOSING_KEY = 229;
 
 // Mounted anew for every opening (`key`), so that nothing of the last one stays.
 export function AnswerPad({ session, question }) {
@@ -40,7 +38,7 @@ function ChoiceAnswer({ session, question, isOpen, answered, draft, setDraft }) 
   const send = () => session.answer(opening, draft);
   const pads = useRef(null);
   return html`
-    <div ref=${pads} class="pads count-${question.choices.length} ${isOpen ? "" : "settled"}" role="group" aria-label="Answers">
+    <div ref=${pads} class="pads count-${question.choices.length} ${isCode(question.choices) ? "code" : ""} ${isOpen ? "" : "settled"}" role="group" aria-label="Answers">
       ${question.choices.map((text, index) => {
         const isChosen = chosen.includes(index);
         return html`<button key=${index} type="button" class="pad c${index} ${isChosen ? "chosen" : ""}"
@@ -76,21 +74,19 @@ function MoreBelow({ pads }) {
 
 function TypedAnswer({ session, question, isOpen, answered, draft, setDraft }) {
   const { text = "" } = draft;
-  // Enter that ends the composing of an input method is no Enter to send.
-  const isComposing = useRef(false);
+  const composing = useComposing();
   const field = useRef(null);
   useEffect(() => field.current?.focus({ preventScroll: true }), []);
   const submit = (event) => {
     event.preventDefault();
-    if (isComposing.current) return;
+    if (composing.isOn()) return;
     if (text.trim()) session.answer(question.opening_no, { text });
   };
   if (!isOpen) return html`<p class="typed-answer" dir="auto">${answered?.text}</p>`;
   return html`<form class="typed-form" onSubmit=${submit}>
     <label for="typed">Your answer</label>
     <input id="typed" class="text-input" dir="auto" autocomplete="off" autocapitalize="off" spellcheck=${false} ref=${field}
-      onKeyDown=${(event) => (isComposing.current = event.isComposing || event.keyCode === COMPOSING_KEY)}
-      onKeyUp=${() => (isComposing.current = false)}
+      ...${composing.keys}
       maxlength=${TYPED_CHARS_MAX} value=${text} onInput=${(event) => setDraft({ text: event.target.value })} />
     <button class="button primary wide" type="submit" aria-disabled=${!text.trim()}>Send</button>
   </form>`;

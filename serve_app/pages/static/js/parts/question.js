@@ -2,7 +2,7 @@
 
 import { html } from "../../vendor/preact-htm.js";
 import { useFit } from "../lib/hooks.js";
-import { plural } from "../lib/words.js";
+import { isCode, plural } from "../lib/words.js";
 import { OpensIn, Ring } from "./countdown.js";
 import { CHOICES, ChoiceMark } from "./shapes.js";
 
@@ -25,7 +25,7 @@ const LONG_CHARS = 140;
 
 // The question on a participant's own screen.
 export function QuestionText({ text, heading }) {
-  return html`<h1 class="play-question ${text.length > LONG_CHARS ? "long" : ""}" dir="auto" ref=${heading} tabindex="-1">${text}</h1>`;
+  return html`<h1 class="play-question ${text.length > LONG_CHARS ? "long" : ""} ${isCode([text]) ? "code" : ""}" dir="auto" ref=${heading} tabindex="-1">${text}</h1>`;
 }
 
 export function QuestionStage({ view, clock }) {
@@ -36,7 +36,7 @@ export function QuestionStage({ view, clock }) {
     <div class="stage-head">
       <div class="paper">
         <p class="eyebrow">${questionNote(view, question)}</p>
-        <h1 class="question-text" dir="auto">${question.text}</h1>
+        <h1 class="question-text ${isCode([question.text]) ? "code" : ""}" dir="auto">${question.text}</h1>
         ${phase === "preview" && html`<${OpensIn} clock=${clock} question=${question} />`}
       </div>
       ${isOpen && html`<${Ring} clock=${clock} question=${question} />`}
@@ -50,7 +50,7 @@ export function QuestionStage({ view, clock }) {
 
 function Choices({ question, reveal }) {
   const most = Math.max(1, ...(reveal?.distribution ?? []));
-  return html`<ul class="choices count-${question.choices.length}">
+  return html`<ul class="choices count-${question.choices.length} ${isCode(question.choices) ? "code" : ""}">
     ${question.choices.map((text, index) => {
       const isRight = reveal?.correct.includes(index);
       const count = reveal?.distribution[index] ?? 0;

@@ -1,7 +1,7 @@
 // What a finished session has brought: its questions, hardest first, and its people.
 
 import { html } from "../../vendor/preact-htm.js";
-import { number, plural } from "../lib/words.js";
+import { isCode, number, plural } from "../lib/words.js";
 import { ChoiceMark } from "./shapes.js";
 
 const NAMES_SHOWN = 5;
@@ -28,7 +28,7 @@ function QuestionResult({ results, opening }) {
   const meanMs = answers.reduce((sum, answer) => sum + answer.elapsed_ms, 0) / (answers.length || 1);
   return html`<li class="question-result">
     <p class="eyebrow">Question ${opening.question_index + 1}</p>
-    <h3 dir="auto">${question.text}</h3>
+    <h3 class=${isCode([question.text]) && "code"} dir="auto">${question.text}</h3>
     <p class="quiet"><b class="result-share">${percent(opening.correct, opening.answered)} correct</b> · ${plural(opening.answered, "answer")} · ${(meanMs / 1000).toFixed(1)} s on average</p>
     ${question.kind === "typed"
       ? html`<${TypedAnswers} question=${question} answers=${answers} />`
@@ -37,7 +37,7 @@ function QuestionResult({ results, opening }) {
 }
 
 function ChoiceBars({ question, opening }) {
-  return html`<ul class="bars">${question.choices.map((text, index) => {
+  return html`<ul class="bars ${isCode(question.choices) ? "code" : ""}">${question.choices.map((text, index) => {
     const count = opening.distribution[index] ?? 0;
     const isRight = question.correct.includes(index);
     return html`<li key=${index} class="bar c${index} ${isRight ? "is-right" : ""}">

@@ -5,7 +5,7 @@ import { isEmptyAnswer } from "../lib/draft.js";
 import { ERROR_TEXTS } from "../lib/facts.js";
 import { announce } from "../lib/hooks.js";
 import { revealMs } from "../lib/reveal.js";
-import { number, ordinal, plural } from "../lib/words.js";
+import { isCode, number, ordinal, plural } from "../lib/words.js";
 import { rightAnswers } from "./question.js";
 import { CHOICES } from "./shapes.js";
 
@@ -46,7 +46,8 @@ function saidOf({ choices = [], text = "" }) {
 }
 
 export function RightAnswer({ view }) {
-  return html`<p class="result-note">The correct answer: ${rightAnswers(view).map((text) => html`<strong dir="auto">${text}</strong> `)}</p>`;
+  const kind = isCode(view.question.choices) ? "choice-text code" : "choice-text";
+  return html`<p class="result-note">The correct answer: ${rightAnswers(view).map((text) => html`<strong class=${kind} dir="auto">${text}</strong> `)}</p>`;
 }
 
 export function Standing({ rank, points, count, ahead }) {
