@@ -67,8 +67,12 @@ FLOOD_UNSEEN_MAX: Final = 50
 #: Answers of one session: 5,000 people and 200 questions, or 500 and 2,000. Nobody is let in who could
 #: give more; docs/adr/0026-answers-of-one-session.md has what was measured at this number.
 ANSWERS_MAX: Final = 1_000_000
-#: Characters in a nickname; fits a phone's line and a podium.
+#: Characters in a nickname, as people count them (grapheme clusters); fits a phone's line and a podium.
 NICKNAME_CHARS_MAX: Final = 24
+#: Bytes of a nickname in UTF-8: five families of four, or 24 syllables of Devanagari.
+NICKNAME_BYTES_MAX: Final = 256
+#: Marks on one letter of a nickname; Hebrew has four, Tibetan five. More grow into the lines beside it.
+NICKNAME_MARKS_MAX: Final = 6
 #: Characters in a join key or a command id (a UUID is 36).
 KEY_CHARS_MAX: Final = 64
 KEY_CHARS_MIN: Final = 8
@@ -499,8 +503,8 @@ assert (
     <= REPLICA_BYTES_MAX * 3 // 4
 ), "a full replica of which as many sockets as may be are slow, with room for Python and the rooms"
 assert (
-    ROSTER_ROWS_MAX * (NICKNAME_CHARS_MAX * 4 + 40)
-    + SCOREBOARD_ROWS_MAX * (NICKNAME_CHARS_MAX * 4 + 120)
+    ROSTER_ROWS_MAX * (NICKNAME_BYTES_MAX + 40)
+    + SCOREBOARD_ROWS_MAX * (NICKNAME_BYTES_MAX + 120)
     + (CHOICES_MAX * CHOICE_CHARS_MAX + QUESTION_CHARS_MAX + EXPLANATION_CHARS_MAX) * 4
     + ACCEPTED_MAX * TYPED_CHARS_MAX * 4
     <= FRAME_BYTES_MAX

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from engine import limits
 from engine.ids import ParticipantId
-from engine.session import SessionState, fold_nickname
+from engine.names import fold_nickname
+from engine.session import SessionState
 
 
 class RosterFilter(StrEnum):

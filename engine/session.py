@@ -40,6 +40,7 @@ from engine.events import (
 )
 from engine.ids import OpeningNo, ParticipantId, QuestionIndex, SessionId
 from engine.model import Mode, Question, QuestionKind, Quiz, SessionSettings, preview_ms_of
+from engine.names import clean_nickname, fold_nickname, look_of_nickname
 from engine.phases import TRANSITIONS, Phase, Step
 from engine.scoreboard import Scoreboard
 from engine.scoring import is_correct, points_for
@@ -108,6 +109,7 @@ class SessionState:
         "current_no",
         "flood_lock_off",
         "lock",
+        "looks",
         "next_participant_id",
         "nicknames",
         "openings",
@@ -129,6 +131,8 @@ class SessionState:
         self.by_join_key: dict[str, ParticipantId] = {}
         #: Folded nickname -> participant, without the removed ones.
         self.nicknames: dict[str, ParticipantId] = {}
+        #: How a nickname looks -> participant, without the removed ones.
+        self.looks: dict[str, ParticipantId] = {}
         #: Whom the host has removed. Their answers are kept, and count nowhere.
         self.removed: set[ParticipantId] = set()
         #: Devices of the removed.
@@ -175,12 +179,13 @@ class SessionState:
 class Pending:
     """Events that are decided and not yet stored: the second place in which a repeat is looked for."""
 
-    __slots__ = ("answers", "joins", "next_participant_id", "nicknames")
+    __slots__ = ("answers", "joins", "looks", "next_participant_id", "nicknames")
 
     def __init__(self) -> None:
         self.answers: dict[tuple[OpeningNo, ParticipantId], AnswerAccepted] = {}
         self.joins: dict[str, Joined] = {}
         self.nicknames: set[str] = set()
+        self.looks: set[str] = set()
         self.next_participant_id = ParticipantId(0)
 
     def __contains__(self, event: AnswerAccepted | Joined) -> bool:
@@ -195,6 +200,7 @@ class Pending:
         else:
             self.joins[event.join_key] = event
             self.nicknames.add(fold_nickname(event.nickname))
+            self.looks.add(look_of_nickname(event.nickname))
             self.next_participant_id = ParticipantId(event.participant_id + 1)
 
     def discard(self, event: AnswerAccepted | Joined) -> None:
@@ -204,6 +210,7 @@ class Pending:
         else:
             self.joins.pop(event.join_key, None)
             self.nicknames.discard(fold_nickname(event.nickname))
+            self.looks.discard(look_of_nickname(event.nickname))
 
 
 class Decision(NamedTuple):
@@ -326,52 +333,6 @@ def _check_key(name: str, key: str) -> None:
         raise Malformed(f"{name}: control characters are not allowed")
 
 
-#: Characters that are allowed, or count as letters or marks, and show nothing: joiners, variation
-#: selectors, fillers, the blank Braille pattern. Source: Unicode, Default_Ignorable_Code_Point.
-_UNSEEN = dict.fromkeys(
-    (
-        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x200D, 0x2800, 0x3164, 0xFFA0),
-        *range(0x180B, 0x1810),
-        *range(0xFE00, 0xFE10),
-        *range(0xE0100, 0xE01F0),
-    )
-)
-
-
-def fold_nickname(nickname: str) -> str:
-    """The form in which two nicknames are the same: what is seen of them, whatever the case.
-
-    >>> fold_nickname("MIA\u200d") == fold_nickname("mia")
-    True
-    """
-    return unicodedata.normalize("NFKC", nickname).casefold().translate(_UNSEEN)
-
-
-def clean_nickname(nickname: str) -> str:
-    """Return a nickname as it is shown: NFC, single spaces.
-
-    Raises:
-        Malformed: code ``nickname_invalid``.
-    """
-    cleaned = " ".join(unicodedata.normalize("NFC", nickname).split())
-    if not cleaned:
-        raise Malformed("nickname: it is empty", "nickname_invalid")
-    if len(cleaned) > limits.NICKNAME_CHARS_MAX:
-        raise Malformed(
-            f"nickname: {len(cleaned)} characters; at most {limits.NICKNAME_CHARS_MAX} are allowed",
-            "nickname_invalid",
-        )
-    # Zero-width joiners hold emoji together; every other invisible or direction-changing character
-    # would let two names look the same, or garble the host's screen.
-    if any(unicodedata.category(char)[0] == "C" and char != "\u200d" for char in cleaned):
-        raise Malformed(
-            "nickname: control and invisible characters are not allowed", "nickname_invalid"
-        )
-    if not any(unicodedata.category(char)[0] in "LNSP" for char in fold_nickname(cleaned)):
-        raise Malformed("nickname: at least one visible character is needed", "nickname_invalid")
-    return cleaned
-
-
 def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pending) -> Decision:
     _check_key("join_key", command.join_key)
     known = state.by_join_key.get(command.join_key)
@@ -388,6 +349,11 @@ def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pendi
     folded = fold_nickname(nickname)
     if folded in state.nicknames or folded in pending.nicknames:
         raise Conflict(f"nickname: {nickname!r} is taken in this session", "nickname_taken")
+    look = look_of_nickname(nickname)
+    if look in state.looks or look in pending.looks:
+        raise Conflict(
+            f"nickname: {nickname!r} looks like another one in this session", "nickname_taken"
+        )
     if len(state.scoreboard) + len(pending.joins) >= limits.PARTICIPANTS_MAX:
         raise TooMany(
             f"participants: at most {limits.PARTICIPANTS_MAX} are allowed", "session_full"
@@ -692,6 +658,7 @@ def _evolve_joined(state: SessionState, event: Joined) -> None:
     )
     state.by_join_key[event.join_key] = event.participant_id
     state.nicknames[fold_nickname(event.nickname)] = event.participant_id
+    state.looks[look_of_nickname(event.nickname)] = event.participant_id
     state.next_participant_id = ParticipantId(
         max(state.next_participant_id, event.participant_id + 1)
     )
@@ -771,10 +738,13 @@ def _evolve_removed(state: SessionState, event: Removed) -> None:
     state.removed.add(event.participant_id)
     if participant.device:
         state.banned_devices.add(participant.device)
-    folded = fold_nickname(participant.nickname)
     # Recovery folds every join first: the name may belong to somebody who took it afterwards.
-    if state.nicknames.get(folded) == participant.participant_id:
-        del state.nicknames[folded]
+    for names, name in (
+        (state.nicknames, fold_nickname(participant.nickname)),
+        (state.looks, look_of_nickname(participant.nickname)),
+    ):
+        if names.get(name) == participant.participant_id:
+            del names[name]
     state.scoreboard.remove(event.participant_id)
 
 
@@ -821,11 +791,9 @@ __all__ = [
     "Participant",
     "Pending",
     "SessionState",
-    "clean_nickname",
     "decide",
     "decide_answer",
     "evolve",
-    "fold_nickname",
     "forgive_absence",
     "lock_for_flood",
     "rearm",

@@ -49,6 +49,13 @@ within one protocol version: ignore what you do not know.
 4. A cut is ordinary: reconnect with jitter unless the close code says not to, and say `hello`
    again.
 5. `now_ms` is the server's clock. Count deadlines (`closes_ms`) down from it, never from your own.
+
+A nickname has at most {limits.NICKNAME_CHARS_MAX} characters as people count them (grapheme
+clusters), in at most {limits.NICKNAME_BYTES_MAX} bytes of UTF-8 with at most
+{limits.NICKNAME_MARKS_MAX} marks on one letter, and none that is invisible, but for those that join
+letters or emoji and the tags of a flag. Two are the same whatever the case, and when they look the
+same: a letter whose prototype in Unicode's table of confusables (UTS 39) is one Latin letter counts as
+that letter.
 """
 
 

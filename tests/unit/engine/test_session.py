@@ -8,15 +8,14 @@ from engine.commands import Join, Move, SubmitAnswer
 from engine.errors import ClientFault, Conflict, Malformed, NotFound, TooMany, Unauthorized
 from engine.events import AnswerAccepted, Cancelled, Closed, Extended, Finished, Joined, Opened
 from engine.model import PointsMode, QuestionKind, ScoringPolicy, SessionSettings
+from engine.names import clean_nickname, fold_nickname
 from engine.phases import Phase, Step
 from engine.recovery import snapshot
 from engine.session import (
     Lock,
     Pending,
-    clean_nickname,
     decide,
     door_of,
-    fold_nickname,
     forgive_absence,
     lock_for_flood,
     rearm,

@@ -69,7 +69,7 @@ export const ERROR_TEXTS = {
   not_open: "The question does not take answers yet.",
   late: "Too late: the question had closed before your answer arrived. It does not count.",
   bad_choice: "This answer does not fit the question.",
-  nickname_taken: "Somebody here has this name already. Choose another one.",
+  nickname_taken: "Somebody here has this name already, or one that looks the same. Choose another one.",
   nickname_invalid: "This name cannot be used.",
   session_full: "This quiz is full.",
   session_over: "This quiz is over.",

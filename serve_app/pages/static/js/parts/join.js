@@ -3,15 +3,18 @@
 import { html, useState } from "../../vendor/preact-htm.js";
 import { callUntilAnswered, waitingText } from "../lib/api.js";
 import { NICKNAME_CHARS_MAX } from "../lib/facts.js";
+import { useComposing } from "../lib/hooks.js";
 import { groupPin } from "../lib/pins.js";
 import { keepPlace } from "../lib/place.js";
+import { countSeen } from "../lib/words.js";
 import { Brand } from "./brand.js";
 
 export function JoinForm({ pin, title, place, onJoined }) {
   const [nickname, setNickname] = useState(place.nickname);
   const [problem, setProblem] = useState("");
   const [waits, setWaits] = useState("");
-  const tooLong = [...nickname.trim()].length > NICKNAME_CHARS_MAX;
+  const composing = useComposing();
+  const tooLong = countSeen(nickname.trim()) > NICKNAME_CHARS_MAX;
 
   const typed = (event) => {
     setNickname(event.target.value);
@@ -20,7 +23,7 @@ export function JoinForm({ pin, title, place, onJoined }) {
   const submit = async (event) => {
     event.preventDefault();
     const name = nickname.trim();
-    if (waits) return;
+    if (waits || composing.isOn()) return;
     if (!name || tooLong) {
       setProblem(name ? `At most ${NICKNAME_CHARS_MAX} characters.` : "Type a name first.");
       return;
@@ -51,7 +54,7 @@ export function JoinForm({ pin, title, place, onJoined }) {
       <h1 dir="auto">${title}</h1>
       <label for="nickname">Your name</label>
       <input id="nickname" class="text-input" dir="auto" autocomplete="nickname" autocapitalize="words" autofocus
-        spellcheck=${false} value=${nickname} onInput=${typed}
+        spellcheck=${false} value=${nickname} onInput=${typed} ...${composing.keys}
         aria-invalid=${Boolean(problem) || tooLong} aria-describedby="nickname-note" />
       <p id="nickname-note" class="field-error" role="alert">${problem || (tooLong && `At most ${NICKNAME_CHARS_MAX} characters.`)}</p>
       <button class="button primary wide" type="submit" aria-busy=${Boolean(waits)}>${waits || "Let me in"}</button>
