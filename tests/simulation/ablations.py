@@ -24,21 +24,25 @@ from actors.rabbitmq import BrokerLog
 from actors.readings import Readings
 from actors.session_host import SessionHost
 from actors.session_store import Claim, Place, note_place
-from engine import limits, session
-from engine.commands import Join
+from engine import limits, recovery, session
+from engine.commands import Join, Move
 from engine.errors import Conflict, Unavailable
+from engine.events import Event
 from engine.ids import FrameVersion
-from engine.session import Decision, Opening, SessionState
+from engine.session import Decision, Lock, Opening, SessionState
 from engine.view import Delta, Reveal, View, apply, build_view
 from engine.wire import (
     BatchAnswer,
     BeatPublication,
+    SnapshotAnswer,
     decode_batch_answer,
     decode_publication,
 )
 from serve_app import batcher, hub
 from serve_app.hub import Room
 from serve_app.viewer import Viewer
+from serve_app.websocket.connection import Connection
+from serve_app.websocket.uvicorn_picows import PicowsConnection
 from tests.simulation import broker, tables
 from tests.simulation.network import Link
 
@@ -78,6 +82,7 @@ _FOLLOWS = "what a socket is told follows what it was told"
 _SECRET = "nobody is told the key before the close"
 _STAYS = "a receipt stays what it was"
 _SEEN = "pages show what is published"
+_BOUNDED = "what waits is bounded"
 
 
 async def _at_once(*_args: Any) -> None:
@@ -256,6 +261,39 @@ def _deaf_to_beats(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Room, "receive", received)
 
 
+def _any_snapshot(patch: pytest.MonkeyPatch) -> None:
+    take = Room._take
+
+    def taken(self: Room, answer: SnapshotAnswer) -> None:
+        before = self.view
+        if before is not None and before.epoch == answer.view.epoch:
+            self.view = msgspec.structs.replace(before, version=FrameVersion(-1))
+        take(self, answer)
+
+    patch.setattr(Room, "_take", taken)
+
+
+def _no_catching_up(patch: pytest.MonkeyPatch) -> None:
+    def follows_on(self: Viewer, _connection: Connection) -> None:
+        self._is_slow = False
+        self._follows = self._is_welcome
+
+    patch.setattr(Viewer, "on_writable", follows_on)
+
+
+def _no_weighing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PicowsConnection, "_weigh", lambda _: None)
+
+
+def _no_removals_in_snapshots(patch: pytest.MonkeyPatch) -> None:
+    take = Room._take
+
+    def taken(self: Room, answer: SnapshotAnswer) -> None:
+        take(self, msgspec.structs.replace(answer, removed=frozenset()))
+
+    patch.setattr(Room, "_take", taken)
+
+
 def _no_word_of_removals(patch: pytest.MonkeyPatch) -> None:
     publish = SessionHost._publish
     patch.setattr(SessionHost, "_publish", lambda self, *_removed: publish(self))
@@ -311,6 +349,31 @@ def _no_devices(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(session, "_check_door", checked)
 
 
+def _fold_with(patch: pytest.MonkeyPatch, forget: Callable[[SessionState], None]) -> None:
+    def folded(state: SessionState, event: Event) -> None:
+        session.evolve(state, event)
+        forget(state)
+
+    patch.setattr(recovery, "evolve", folded)
+
+
+def _no_lock_after_a_take_over(patch: pytest.MonkeyPatch) -> None:
+    _fold_with(patch, lambda state: setattr(state, "lock", Lock.OPEN))
+
+
+def _no_bans_after_a_take_over(patch: pytest.MonkeyPatch) -> None:
+    _fold_with(patch, lambda state: state.banned_devices.clear())
+
+
+def _one_at_a_time(patch: pytest.MonkeyPatch) -> None:
+    decide = session._decide_remove
+
+    def decided(state: SessionState, command: Move, now_ms: int) -> Decision:
+        return Decision(decide(state, command, now_ms).events[:1])
+
+    patch.setattr(session, "_decide_remove", decided)
+
+
 ABLATIONS: dict[str, Ablation] = {
     "epoch": Ablation(
         _no_epoch,
@@ -345,7 +408,7 @@ ABLATIONS: dict[str, Ablation] = {
     "set_aside": Ablation(
         _stored_all_the_same,
         (_SHOWN, _AGREED, _HELD, _STORED, _ONCE, _SAME),
-        173,
+        230,
         "a writer stores what comes behind a barrier, and the mailbox keeps nobody from sending it",
     ),
     "barrier": Ablation(
@@ -375,7 +438,7 @@ ABLATIONS: dict[str, Ablation] = {
     "gate": Ablation(
         _no_gate,
         (_AGREED, _SHOWN, _SETTLED),
-        356,
+        757,
         "commands and closings do not go alone: answers are decided while one is under way",
     ),
     "held_refusals": Ablation(
@@ -394,7 +457,7 @@ ABLATIONS: dict[str, Ablation] = {
     "direct_unique_key": Ablation(
         _no_unique_key,
         (_ONCE, _HELD, _AGREED, _INSIDE),
-        7,
+        21,
         "tables take a key twice: an append whose outcome is unknown is made again",
         "embedded",
     ),
@@ -419,10 +482,49 @@ ABLATIONS: dict[str, Ablation] = {
         "a look at the epoch vouches for refusals that were decided after it began",
         "embedded",
     ),
+    "kept_lock": Ablation(
+        _no_lock_after_a_take_over,
+        (_LOCKED,),
+        7,
+        "a successor does not know that the host has locked the session",
+    ),
+    "kept_bans": Ablation(
+        _no_bans_after_a_take_over,
+        (_BANNED,),
+        17,
+        "a successor does not know the devices of those who were removed",
+    ),
+    "removed_together": Ablation(
+        _one_at_a_time,
+        (_BANNED,),
+        3,
+        "a command that removes several removes the first of them",
+    ),
+    "direct_kept_lock": Ablation(
+        _no_lock_after_a_take_over,
+        (_LOCKED,),
+        5,
+        "a successor does not know that the host has locked the session",
+        "embedded",
+    ),
+    "direct_kept_bans": Ablation(
+        _no_bans_after_a_take_over,
+        (_BANNED,),
+        51,
+        "a successor does not know the devices of those who were removed",
+        "embedded",
+    ),
+    "direct_removed_together": Ablation(
+        _one_at_a_time,
+        (_BANNED,),
+        6,
+        "a command that removes several removes the first of them",
+        "embedded",
+    ),
     "delta_order": Ablation(
         _any_delta,
         (_FOLLOWS, _SEEN, _INSIDE),
-        7,
+        3,
         "a room applies a frame to whatever view it has, and passes it on",
         "sockets",
     ),
@@ -436,7 +538,7 @@ ABLATIONS: dict[str, Ablation] = {
     "looking_again": Ablation(
         _one_look,
         (_SEEN, _STAYS, _SETTLED),
-        1,
+        4,
         "a room asks for one snapshot; when it fails or another gap comes, for no more",
         "sockets",
     ),
@@ -450,8 +552,36 @@ ABLATIONS: dict[str, Ablation] = {
     "removed_in_frames": Ablation(
         _no_word_of_removals,
         (_SEEN,),
-        6,
+        3,
         "frames do not say who was removed",
+        "sockets",
+    ),
+    "snapshot_stamp": Ablation(
+        _any_snapshot,
+        (_FOLLOWS, _SEEN),
+        30,
+        "a room takes a snapshot that frames have overtaken, and passes it on",
+        "sockets",
+    ),
+    "removed_in_snapshots": Ablation(
+        _no_removals_in_snapshots,
+        (_SEEN,),
+        45,
+        "a snapshot does not say who was removed: a lost frame's removals are missed",
+        "sockets",
+    ),
+    "catching_up": Ablation(
+        _no_catching_up,
+        (_FOLLOWS, _SEEN),
+        14,
+        "a socket that has caught up gets the next frame, and no snapshot before it",
+        "sockets",
+    ),
+    "weighing": Ablation(
+        _no_weighing,
+        (_BOUNDED,),
+        7,
+        "nobody looks how much waits for a peer that does not read",
         "sockets",
     ),
     "first_elapsed": Ablation(
@@ -478,7 +608,7 @@ ABLATIONS: dict[str, Ablation] = {
     "device": Ablation(
         _no_devices,
         (_BANNED,),
-        10,
+        6,
         "who was removed joins again under another key",
         "sockets",
     ),

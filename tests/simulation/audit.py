@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from actors.session_host import SessionHost
 from engine import limits
 from engine.model import Mode, Quiz, SessionSettings
 from engine.phases import Step
+from engine.session import Lock
 from engine.testing.auditor import audit
 from engine.wire import (
     AnswerItem,
@@ -48,6 +49,9 @@ _REFUSALS = {
 
 #: From then on only the broker can tell who may acknowledge, seconds.
 _AWAY_S = limits.LEASE_MS / 1000 + 1.0
+
+_LOCKED = "a locked session lets nobody new in"
+_REMOVED = "who was removed does not come back"
 
 Key = tuple[object, ...]
 
@@ -119,6 +123,12 @@ class Doors:
 
     def __init__(self) -> None:
         self.was_locked = False
+        #: The devices of those whose removal was acknowledged.
+        self.banned_devices: set[str] = set()
+        #: Who was in for certain when each removal was first sent, of those whom it names.
+        self._removals: dict[str, set[int]] = {}
+        #: The device of everybody who is known to be in.
+        self._devices: dict[int, str] = {}
         #: Which lock is in force; 0: none.
         self._lock_no = 0
         self._locks_count = 0
@@ -133,16 +143,34 @@ class Doors:
             self.was_locked = self.was_locked or item.step is Step.LOCK
             if item.step is Step.UNLOCK:
                 self._lock_no = 0
+            elif item.step is Step.REMOVE:
+                named = item.participants or (item.participant_id,)
+                self._removals[item.command_id] = self._devices.keys() & set(named)
         if not isinstance(item, JoinItem):
             return 0
         if not self._lock_no:
             self._early.add(item.join_key)
         return 0 if item.join_key in self._early else self._lock_no
 
-    def locked(self) -> None:
-        """A lock was acknowledged for the first time."""
-        self._locks_count += 1
-        self._lock_no = self._locks_count
+    def done(self, item: BatchItem, reply: BatchReply) -> None:
+        """Something was acknowledged for the first time."""
+        if isinstance(item, JoinItem) and isinstance(reply, JoinedReply):
+            self._devices[reply.participant_id] = item.device
+        elif isinstance(item, MoveItem) and item.step is Step.LOCK:
+            self._locks_count += 1
+            self._lock_no = self._locks_count
+        elif isinstance(item, MoveItem) and item.step is Step.REMOVE:
+            removed = self._removals[item.command_id]
+            self.banned_devices |= {self._devices[who] for who in removed}
+
+    def still_in(self, command_id: str, removed: Collection[int]) -> set[int]:
+        """Whom a command was to remove, but for those who are."""
+        return self._removals.get(command_id, set()).difference(removed)
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a lock is in force."""
+        return bool(self._lock_no)
 
     def is_locked_by(self, lock_no: int) -> bool:
         """Whether a lock is in force still."""
@@ -231,7 +259,8 @@ class Auditor:
             room,
             was_acknowledged=key_of(item) in self.acknowledged,
             lock_no=self._doors.sent(item),
-            was_banned=isinstance(item, JoinItem) and item.device in self.stored.banned_devices,
+            was_banned=isinstance(item, JoinItem)
+            and item.device in self.stored.banned_devices | self._doors.banned_devices,
         )
 
     def _replied(
@@ -254,15 +283,14 @@ class Auditor:
             return
         if key not in self.acknowledged:
             self.acknowledged_away += self._database.away_s > _AWAY_S
-            if isinstance(item, MoveItem) and item.step is Step.LOCK:
-                self._doors.locked()
+            self._doors.done(item, reply)
         first = self.acknowledged.setdefault(key, reply)
         if first != reply:
             self.violate("a repeat gets the first receipt", f"{key}: {first}, then {reply}")
         if not was_acknowledged and self._doors.is_locked_by(lock_no):
-            self.violate("a locked session lets nobody new in", f"{item}: {reply}")
+            self.violate(_LOCKED, f"{item}: {reply}")
         if was_banned:
-            self.violate("who was removed does not come back", f"{item}: {reply}")
+            self.violate(_REMOVED, f"{item}: {reply}")
         if self._host is not None:
             self._holds(self._host, key, reply)
 
@@ -285,6 +313,8 @@ class Auditor:
         self._host = host
         for key, reply in self.acknowledged.items():
             self._holds(host, key, reply)
+        if self._doors.is_locked and host._state.lock is Lock.OPEN:
+            self.violate(_LOCKED, f"epoch {host.epoch} has forgotten that it is locked")
         # Whoever asks for a snapshot has this now, and drops what is older.
         self._shown = max(self._shown, (host.epoch, 1))
         self._score(host.scoreboard(0, 100))
@@ -308,6 +338,9 @@ class Auditor:
                 reply.phase,
                 reply.opening_no,
             )
+            in_again = self._doors.still_in(reply.command_id, state.removed)
+            if in_again:
+                self.violate(_REMOVED, f"epoch {host.epoch} after {reply}: {in_again} are in")
         if not is_held:
             self.violate(
                 "the actor holds what was acknowledged", f"epoch {host.epoch}: {key}: {reply}"

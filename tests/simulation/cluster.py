@@ -41,8 +41,8 @@ from tests.simulation.broker import Broker
 from tests.simulation.channels import Redis
 from tests.simulation.loop import Gone, Process, SeededLoop, current
 from tests.simulation.network import Network
-from tests.simulation.options import Options
-from tests.simulation.sockets import BOUNDS, Reader, Socket, Waiting
+from tests.simulation.options import Options, Sockets
+from tests.simulation.sockets import Reader, Socket, Waiting
 from tests.simulation.tables import Database
 
 _ACTOR_NAME = "session-actor:1"
@@ -60,6 +60,8 @@ SETTINGS = {
 }
 #: How long a replica may go on calling an actor that was replaced and lives, seconds.
 _STALE_ROUTE_S_MAX = 8.0
+#: How long a slow snapshot is under way at the most, seconds; many frames are published meanwhile.
+_SLOW_SNAPSHOT_S = 4.0
 
 Heard = Callable[[BatchReply], object]
 
@@ -222,7 +224,8 @@ class _Method:
         assert target.actor is not None, "Ray queues calls until the constructor has run"
         result = await getattr(target.actor, self._name)(*args)
         if self._cluster.copies():
-            caller.call_at(self._cluster.soon_s(), _set_result, future, result)
+            more_s = self._cluster.snapshot_takes_s() if self._name == "snapshot" else 0.0
+            caller.call_at(self._cluster.soon_s(more_s), _set_result, future, result)
 
 
 def _set_result(future: asyncio.Future[Any], result: Any) -> None:
@@ -311,6 +314,13 @@ class Cluster:
         if not self.network.is_healed and self.rng.random() < self.options.calls_lost_share:
             return 0
         return 1 + (self.rng.random() < self.options.calls_doubled_share)
+
+    def snapshot_takes_s(self) -> float:
+        """How long a snapshot may be under way, beside what the network takes for anything."""
+        sockets = self.options.sockets
+        if sockets is None or self.network.is_healed:
+            return 0.0
+        return _SLOW_SNAPSHOT_S if self.rng.random() < sockets.snapshots_slow_share else 0.0
 
     # --- Ray ------------------------------------------------------------------------------------
 
@@ -443,25 +453,27 @@ class Cluster:
         patch.setattr(session_actor, "collect_seldom", _nothing)
         # Like those of finished sessions, actors of cancelled ones stay for longer than a seed lasts.
         patch.setattr(limits, "CANCELLED_LINGER_MS", limits.LINGER_MS)
-        # The double has no dead letters to count: a message that cannot be stored is a fault here.
+        # The double has no dead letters to count or to replay: a message that cannot be stored is a
+        # fault here.
         patch.setattr(checkpoint_writer, "_DEAD_LETTERS_INTERVAL_S", 1e9)
+        patch.setattr(limits, "REPLAY_INTERVAL_MS", 1e12)
         if self.options.sockets is None:
             patch.setattr(session_actor, "RedisPublisher", lambda *_: _Frames(self))
         else:
-            self._install_sockets(patch, time)
+            self._install_sockets(patch, time, self.options.sockets)
         patch.setattr(session_actor, "PinnedQuizzes", lambda *_: _Quizzes(self.quiz))
         patch.setattr(session_actor, "SessionHost", self._make_host)
         patch.setattr(session_actor, "os", _Os(self))
         patch.setattr(session_actor, "_here", _here)
 
-    def _install_sockets(self, patch: pytest.MonkeyPatch, time: _Time) -> None:
+    def _install_sockets(self, patch: pytest.MonkeyPatch, time: _Time, sockets: Sockets) -> None:
         patch.setattr(redis.asyncio.Redis, "from_url", self.redis.from_url)
         patch.setattr(session_actor, "RedisPublisher", lambda *args: _Publisher(self, *args))
         patch.setattr(hub, "time", time)
         patch.setattr(viewer, "time", time)
         patch.setattr(viewer, "TokenBucket", lambda rate: TokenBucket(rate, time.monotonic))
         patch.setattr(uvicorn_picows, "WAITING", Waiting(self._violated))
-        for name, value in BOUNDS.items():
+        for name, value in sockets.bounds.items():
             patch.setattr(limits, name, value)
 
     def _make_host(self, *args: Any, **more: Any) -> SessionHost:

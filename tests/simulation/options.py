@@ -68,6 +68,8 @@ class Sockets:
         stall_s_max: how long a page reads nothing at the most.
         wire_bytes: what the network between a replica and a page takes up before the replica must
             keep it.
+        buffer_bytes: from how much on that is kept a socket is slow; see :meth:`bounds`.
+        snapshots_slow_share: of the snapshots that an actor gives; frames overtake them.
         faults: as in :class:`Options`.
     """
 
@@ -78,7 +80,21 @@ class Sockets:
     cut_share: float
     reload_share: float
     wire_bytes: int
+    buffer_bytes: int
+    snapshots_slow_share: float
     faults: tuple[Fault, ...]
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        """Bounds of a replica's buffers, by their names in :mod:`engine.limits`.
+
+        Small ones, because people here send and are sent a few hundred bytes.
+        """
+        return {
+            "SOCKET_BUFFER_BYTES_MAX": self.buffer_bytes,
+            "SOCKET_WAITING_BYTES_MAX": 5 * self.buffer_bytes // 2,
+            "REPLICA_WAITING_BYTES_MAX": 4 * self.buffer_bytes,
+        }
 
 
 @dataclass(frozen=True)
@@ -198,14 +214,14 @@ def draw(rng: Rng) -> Options:
     )
 
 
-def draw_more(rng: Rng, options: Options) -> Options:
-    """What a generator of its own draws for the profile with sockets."""
+def draw_more(rng: Rng, options: Options, *, has_sockets: bool) -> Options:
+    """What a generator of its own draws: how the host keeps the door, and people's websockets."""
     quiz_s = 1.0 + options.questions * (options.time_limit_ms / 1000 + 1.0)
     return replace(
         options,
         lock_share=rng.choice((0.0, 0.0, 0.2)),
-        bulk_share=rng.choice((0.0, 0.0, 0.0, 0.1)),
-        sockets=_draw_sockets(rng, quiz_s),
+        bulk_share=rng.choice((0.0, 0.0, 0.2)),
+        sockets=_draw_sockets(rng, quiz_s) if has_sockets else None,
     )
 
 
@@ -214,11 +230,13 @@ def _draw_sockets(rng: Rng, quiz_s: float) -> Sockets:
     return Sockets(
         socket_share=rng.choice((0.5, 0.9)),
         published_lost_share=rng.choice((0.0, 0.05, 0.3)),
-        stall_share=rng.choice((0.0, 0.0, 0.1)),
+        stall_share=rng.choice((0.0, 0.1)),
         stall_s_max=rng.choice((1.0, 5.0, 20.0)),
         cut_share=rng.choice((0.0, 0.0, 0.05)),
         reload_share=rng.choice((0.0, 0.0, 0.05)),
-        wire_bytes=rng.choice((500, 2_000)),
+        wire_bytes=rng.choice((100, 500, 2_000)),
+        buffer_bytes=rng.choice((300, 2_500)),
+        snapshots_slow_share=rng.choice((0.0, 0.0, 0.3)),
         faults=tuple(
             Fault(
                 kind=kind,

@@ -38,6 +38,8 @@ from tests.simulation.witness import Witness
 #: The right choice of every question, and a wrong one, as masks.
 _RIGHT, _WRONG = 0b10, 0b01
 _PATIENCE_S = 20.0
+#: How often somebody who was removed tries to be let in again.
+_COMES_BACK = 3
 
 
 class Viewer:
@@ -262,9 +264,15 @@ class People:
             done.add(opening_no)
             repeats += await self._answer(person, reply.participant_id, opening_no)
         if person.is_out:
-            again = JoinItem(f"other-key-{number}", f"Other {number}", f"device-{number}")
-            await _Caller(self).ask(again)
+            await self._come_back(number)
         await asyncio.gather(*repeats)
+
+    async def _come_back(self, number: int) -> None:
+        """Try to be let in again, at once and when the session may have another actor."""
+        for key in range(_COMES_BACK):
+            join = JoinItem(f"other-key-{number}-{key}", f"Other {number}", f"device-{number}")
+            await _Caller(self).ask(join)
+            await asyncio.sleep(5.0 * self._whims.random())
 
     async def _join(self, caller: _Caller, join: JoinItem) -> BatchReply:
         """Join, and try again for as long as the session is locked."""

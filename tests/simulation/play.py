@@ -76,9 +76,7 @@ class _World:
     def __init__(self, seed: int, profile: str, tell: Callable[[str], None] | None) -> None:
         rng = random.Random(seed)
         whims = random.Random(f"{seed}: more")
-        self.options = draw(rng)
-        if profile == "sockets":
-            self.options = draw_more(whims, self.options)
+        self.options = draw_more(whims, draw(rng), has_sockets=profile == "sockets")
         self._tell = tell
         self.loop = SeededLoop(random.Random(rng.random()))
         self.loop.set_exception_handler(self._unhandled)

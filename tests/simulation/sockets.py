@@ -20,14 +20,6 @@ from serve_app.websocket.waiting import Holder, WaitingBytes
 from tests.simulation.loop import Process, current
 from tests.simulation.network import Network
 
-#: Bounds of a replica's buffers while this is played: small, so that people reach them who send and
-#: are sent a few hundred bytes. By name in :mod:`engine.limits`.
-BOUNDS = {
-    "SOCKET_BUFFER_BYTES_MAX": 2_500,
-    "SOCKET_WAITING_BYTES_MAX": 6_000,
-    "REPLICA_WAITING_BYTES_MAX": 9_000,
-}
-
 
 class Reader(Protocol):
     """A page, as its socket sees it."""
