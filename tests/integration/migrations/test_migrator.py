@@ -8,12 +8,17 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
+from actors.postgres import create_pool
 from actors.settings import Settings
+from engine.model import Mode
 from migrations import MigrationError, Migrator, SchemaMismatch, check_schema, check_schemas
 from migrations.migrator import load
 from serve_app.cli import app
 from serve_app.replica import Replica
+from tests.large_session import fill
 
+#: Where what people did is kept.
+_LOG = ("participants", "answers", "session_events")
 #: What a schema is made of: columns, constraints, indexes; and every type, function and sequence.
 SCHEMA = """
 SELECT format('%s.%s %s %s %s', table_name, column_name, data_type, is_nullable, column_default)
@@ -249,3 +254,27 @@ def test_the_command_migrates_every_primary(database_url, url, monkeypatch):
     assert "primary 0\nnothing to do" in done.output
     assert "primary 1\napplied 0001 sessions" in done.output
     assert run("status").exit_code == 0
+
+
+async def test_the_step_for_tries_is_undone_and_done_again_under_what_is_stored(url, monkeypatch):
+    """As operators do who go back to the version before it, and come again: nothing else is touched."""
+    monkeypatch.setenv("RAYQUIZ_DATABASE_URL", url)
+    await Migrator(url).up(7)
+    async with await create_pool(url, size_max=1) as pool:
+        await fill(pool, str(uuid.uuid4()), people=20, questions=3, mode=Mode.LIVE, finished=True)
+        note = "INSERT INTO store_tries (digest, writer_id) VALUES ($1, $2)"
+        await pool.execute(note, b"a message", uuid.uuid4())
+    stored = {table: await ask(url, f"SELECT t::text FROM {table} t ORDER BY 1") for table in _LOG}
+    assert [len(rows) for rows in stored.values()] == [20, 60, 7]
+
+    async def run(*arguments):
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["migrate", *arguments])
+        assert done.exit_code == 0, done.output
+        for table, rows in stored.items():
+            assert await ask(url, f"SELECT t::text FROM {table} t ORDER BY 1") == rows
+        return done.output
+
+    assert "undone 0007 store_tries" in await run("down", "--to", "6")
+    assert await ask(url, "SELECT to_regclass('store_tries')::text") == [None]
+    assert "applied 0007 store_tries" in await run("up", "--to", "7")
+    assert await ask(url, "SELECT count(*) FROM store_tries") == [0]
