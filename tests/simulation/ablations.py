@@ -552,7 +552,7 @@ ABLATIONS: dict[str, Ablation] = {
     "removed_in_frames": Ablation(
         _no_word_of_removals,
         (_SEEN,),
-        3,
+        49,
         "frames do not say who was removed",
         "sockets",
     ),
@@ -566,14 +566,14 @@ ABLATIONS: dict[str, Ablation] = {
     "removed_in_snapshots": Ablation(
         _no_removals_in_snapshots,
         (_SEEN,),
-        45,
+        858,
         "a snapshot does not say who was removed: a lost frame's removals are missed",
         "sockets",
     ),
     "catching_up": Ablation(
         _no_catching_up,
         (_FOLLOWS, _SEEN),
-        14,
+        262,
         "a socket that has caught up gets the next frame, and no snapshot before it",
         "sockets",
     ),

@@ -88,12 +88,13 @@ class Sockets:
     def bounds(self) -> dict[str, int]:
         """Bounds of a replica's buffers, by their names in :mod:`engine.limits`.
 
-        Small ones, because people here send and are sent a few hundred bytes.
+        Small ones, because people here send and are sent a few hundred bytes. But a snapshot fits into
+        a socket's buffer, as it does into the real one: else catching up would begin again each time.
         """
         return {
             "SOCKET_BUFFER_BYTES_MAX": self.buffer_bytes,
-            "SOCKET_WAITING_BYTES_MAX": 5 * self.buffer_bytes // 2,
-            "REPLICA_WAITING_BYTES_MAX": 4 * self.buffer_bytes,
+            "SOCKET_WAITING_BYTES_MAX": 2 * self.buffer_bytes,
+            "REPLICA_WAITING_BYTES_MAX": 5 * self.buffer_bytes // 2,
         }
 
 
@@ -230,12 +231,12 @@ def _draw_sockets(rng: Rng, quiz_s: float) -> Sockets:
     return Sockets(
         socket_share=rng.choice((0.5, 0.9)),
         published_lost_share=rng.choice((0.0, 0.05, 0.3)),
-        stall_share=rng.choice((0.0, 0.1)),
-        stall_s_max=rng.choice((1.0, 5.0, 20.0)),
+        stall_share=rng.choice((0.0, 0.2)),
+        stall_s_max=rng.choice((1.0, 5.0, 30.0)),
         cut_share=rng.choice((0.0, 0.0, 0.05)),
         reload_share=rng.choice((0.0, 0.0, 0.05)),
         wire_bytes=rng.choice((100, 500, 2_000)),
-        buffer_bytes=rng.choice((300, 2_500)),
+        buffer_bytes=rng.choice((2_000, 2_500)),
         snapshots_slow_share=rng.choice((0.0, 0.0, 0.3)),
         faults=tuple(
             Fault(
