@@ -580,14 +580,14 @@ ABLATIONS: dict[str, Ablation] = {
     "weighing": Ablation(
         _no_weighing,
         (_BOUNDED,),
-        7,
+        13,
         "nobody looks how much waits for a peer that does not read",
         "sockets",
     ),
     "first_elapsed": Ablation(
         _no_first_elapsed,
         (_FIRST,),
-        14,
+        7,
         "an answer that is sent again is measured again",
         "sockets",
     ),
@@ -608,7 +608,7 @@ ABLATIONS: dict[str, Ablation] = {
     "device": Ablation(
         _no_devices,
         (_BANNED,),
-        6,
+        8,
         "who was removed joins again under another key",
         "sockets",
     ),
