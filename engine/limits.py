@@ -191,9 +191,33 @@ HELLO_MS_MAX: Final = 5_000
 #: comes back in the same second, and every phone needs its place for one round trip.
 NEWCOMERS_MAX: Final = 4_000
 NEWCOMERS_PER_ADDRESS_MAX: Final = 1_000
-#: New connections that a replica takes in one turn of its loop, some 0.5 ms each; a crowd that connects in
+#: Handshakes that a replica takes in one turn of its loop, some 0.5 ms each; a crowd that connects in
 #: one instant holds up those who are connected by no more than that.
 HANDSHAKES_PER_TURN_MAX: Final = 4
+#: Handshakes that a replica takes within a second, and at once, whose hello has not come: each costs
+#: some 2 ms. A hello gives its place back, so a thousand phones that need half a second for it are in
+#: within two.
+HANDSHAKES_UNPROVEN_PER_S_MAX: Final = 150
+HANDSHAKES_UNPROVEN_BURST_MAX: Final = 300
+#: Handshakes that wait for their turn, and what one of them takes, bytes.
+HANDSHAKES_WAITING_MAX: Final = 7_000
+HANDSHAKE_BYTES: Final = 12_000
+#: A socket that has said nothing for so long counts as silent until it says hello.
+HELLO_SOON_MS: Final = 1_000
+#: An address of which more sockets were silent than said hello, by so many, is a stranger. One of them is
+#: forgotten in a second, but for this no more are counted than the third number.
+SILENT_ADDRESS_MAX: Final = 30
+SILENT_FORGOTTEN_PER_S: Final = 1
+SILENT_COUNTED_MAX: Final = 60
+#: Handshakes of a stranger's address within a second, and at once; how many wait; further ones are
+#: refused. And how many HAProxy hands on within a second once so many were refused within ten.
+STRANGER_HANDSHAKES_PER_S_MAX: Final = 2
+STRANGER_HANDSHAKES_BURST_MAX: Final = 4
+STRANGER_WAITING_MAX: Final = 4
+STRANGER_PASSED_PER_S_MAX: Final = 4
+STRANGER_REFUSALS_10_S_MAX: Final = 20
+#: How long HAProxy holds what it does not hand on before it refuses it.
+STRANGER_HELD_MS: Final = 3_000
 #: Messages that one socket may send within a second. A page sends a ping in five seconds, and whoever
 #: plays at the own pace a question's ``ask`` and its answer: six a second for the fastest thumb.
 MESSAGES_PER_S_MAX: Final = 20
@@ -489,6 +513,13 @@ assert REPLICA_CHECK_INTERVAL_MS + REPLICA_READ_MS_MAX < REPLICA_LAG_MS_MAX, (
 assert REPLICA_LAG_MS_MAX * 2 < OWN_WRITES_MS, "with room for a client's clock that counts seconds"
 assert FRAME_BYTES_MAX < SOCKET_BUFFER_BYTES_MAX
 assert NEWCOMERS_PER_ADDRESS_MAX * 2 <= NEWCOMERS_MAX < CONNECTIONS_PER_REPLICA_MAX
+assert HANDSHAKES_PER_TURN_MAX <= HANDSHAKES_UNPROVEN_BURST_MAX < NEWCOMERS_PER_ADDRESS_MAX
+assert HELLO_SOON_MS < HELLO_MS_MAX
+assert SILENT_ADDRESS_MAX < SILENT_COUNTED_MAX < HANDSHAKES_UNPROVEN_BURST_MAX
+assert SILENT_FORGOTTEN_PER_S < STRANGER_HANDSHAKES_PER_S_MAX < STRANGER_PASSED_PER_S_MAX, (
+    "whoever stays silent stays a stranger"
+)
+assert PARTICIPANTS_MAX < HANDSHAKES_WAITING_MAX < CONNECTIONS_PER_REPLICA_MAX
 assert PARTICIPANTS_MAX < CONNECTIONS_PER_ADDRESS_MAX <= CONNECTIONS_PER_REPLICA_MAX // 3
 assert FRAME_INTERVAL_MS < BEAT_INTERVAL_MS < CHANNEL_SILENCE_MS
 assert CLOSE_GRACE_MS < DELIVERY_SLACK_MS_MAX
@@ -499,7 +530,9 @@ assert (
 ), "a socket that has just become slow still gets all that it is owed"
 # An event loop's own books of small writes may take as much again as the bytes that wait.
 assert (
-    CONNECTIONS_PER_REPLICA_MAX * (SOCKET_BYTES + MESSAGE_BYTES_MAX) + 2 * REPLICA_WAITING_BYTES_MAX
+    CONNECTIONS_PER_REPLICA_MAX * (SOCKET_BYTES + MESSAGE_BYTES_MAX)
+    + HANDSHAKES_WAITING_MAX * (HANDSHAKE_BYTES + MESSAGE_BYTES_MAX)
+    + 2 * REPLICA_WAITING_BYTES_MAX
     <= REPLICA_BYTES_MAX * 3 // 4
 ), "a full replica of which as many sockets as may be are slow, with room for Python and the rooms"
 assert (

@@ -48,12 +48,13 @@ def _api() -> ASGIApp:
 
 
 def _notificator() -> ASGIApp:
+    from serve_app.client_address import ClientAddresses  # noqa: PLC0415
     from serve_app.notificator import create_notificator_app  # noqa: PLC0415
     from serve_app.websocket.uvicorn_picows import install  # noqa: PLC0415
 
     # Before the replica's server starts: Serve builds the application first (pinned by
     # tests/acceptance/test_websocket.py).
-    install()
+    install(ClientAddresses(Settings.from_env().proxies))
     return create_notificator_app()
 
 

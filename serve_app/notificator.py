@@ -22,6 +22,7 @@ from serve_app.replica import Replica
 from serve_app.subscriber import Subscriber
 from serve_app.viewer import Viewer, message_rate
 from serve_app.websocket.connection import EXTENSION, CallbackUpgrade
+from serve_app.websocket.entrance import ENTRANCE
 
 CONNECTIONS = Gauge(
     "quiz_hub_connections", "Open websockets of this replica", multiprocess_mode="livesum"
@@ -42,7 +43,9 @@ class Notificator:
         replica.token_watch.on_revoked = self._hub.close_revoked
         self._presence = Presence(replica.cache, self._hub)
         self._rate = message_rate(replica.settings.messages_per_s)
-        self._newcomers = Newcomers(limits.NEWCOMERS_MAX, limits.NEWCOMERS_PER_ADDRESS_MAX)
+        self._newcomers = Newcomers(
+            limits.NEWCOMERS_MAX, limits.NEWCOMERS_PER_ADDRESS_MAX, ENTRANCE
+        )
         self._open_by_address = Counts[str]()
         #: Websockets open now.
         self.open = 0
@@ -87,7 +90,7 @@ class Notificator:
             self._replica.gateway,
             self._replica.tokens,
             self._rate,
-            self._newcomers.remove,
+            self._newcomers.greet,
             lambda outcome: OUTCOMES.labels(outcome).inc(),
         )
 

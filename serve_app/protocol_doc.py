@@ -47,7 +47,8 @@ within one protocol version: ignore what you do not know.
    very same again after a reconnect or a `retryable` error: the first one counts, and the repeat
    gets the first one's receipt.
 4. A cut is ordinary: reconnect with jitter unless the close code says not to, and say `hello`
-   again.
+   again. So is a handshake that is refused with 429 or 503: too many wait, or too many sockets of
+   your address said no `hello`.
 5. `now_ms` is the server's clock. Count deadlines (`closes_ms`) down from it, never from your own.
 
 A nickname has at most {limits.NICKNAME_CHARS_MAX} characters as people count them (grapheme

@@ -29,16 +29,24 @@ class TokenBucket:
         self._tokens = float(rate.burst)
         self._filled_at = clock_s()
 
-    def take(self) -> bool:
-        """Take a token, if there is one."""
+    def has_one(self) -> bool:
+        """Whether there is a token."""
         now = self._clock_s()
         rate = self._rate
         self._tokens = min(rate.burst, self._tokens + (now - self._filled_at) * rate.per_s)
         self._filled_at = now
-        if self._tokens < 1:
+        return self._tokens >= 1
+
+    def take(self) -> bool:
+        """Take a token, if there is one."""
+        if not self.has_one():
             return False
         self._tokens -= 1
         return True
+
+    def give_back(self) -> None:
+        """Put a token back that was taken."""
+        self._tokens = min(self._rate.burst, self._tokens + 1)
 
 
 class Recent(OrderedDict[_K, _V]):

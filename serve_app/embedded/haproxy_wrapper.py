@@ -37,6 +37,8 @@ _CLIENT_TIMEOUT = re.compile(
 _API = re.compile(r"^\s*acl is_(\S+) path_beg /api/\s*$", re.MULTILINE)
 #: Says to replicas through which door a request came; only this program's own front sets it.
 DOOR_HEADER = "x-rayquiz-door"
+#: What HAProxy counts for each address: connections, refused websockets, and those that were handed on.
+_COUNTED = "conn_cur,conn_rate(10s),gpc0,gpc0_rate(10s),gpc1,gpc1_rate(1s)"
 _BIND = re.compile(r"^(\s*bind\s+)(\S*):(\d+)(?!\S)", re.MULTILINE)
 
 
@@ -51,6 +53,10 @@ class ClientBounds(NamedTuple):
         tunnel_ms: the same for websockets, which are pinged.
         connections_max: open connections of one address (an IPv6 one: its /64).
         connections_per_10_s_max: new connections of one address within ten seconds.
+        strangers_10_s_max: websockets of one address that replicas refuse (429) within ten seconds; an
+            address of which more were refused is a stranger.
+        strangers_per_s_max: websockets of a stranger that are handed on within a second.
+        strangers_held_ms: how long further ones wait until they are refused.
         trusted: addresses and networks of proxies in front, which are many clients each: only the
             times hold for them. They have to bound what one client may take themselves.
     """
@@ -61,6 +67,9 @@ class ClientBounds(NamedTuple):
     tunnel_ms: int
     connections_max: int
     connections_per_10_s_max: int
+    strangers_10_s_max: int
+    strangers_per_s_max: int
+    strangers_held_ms: int
     trusted: tuple[str, ...] = ()
 
 
@@ -119,8 +128,9 @@ def bound_clients(config: str, bounds: ClientBounds) -> str:
     """The configuration with bounds on what one client may take.
 
     A request is handed on when it is whole, or fills HAProxy's buffer, so a replica never waits for a
-    small body. HTTP/2, which would let one connection be a hundred, is spoken by whatever ends TLS in
-    front, if anything does.
+    small body. A replica refuses websockets of an address whose sockets say no hello; once it has refused
+    many, most of them are refused here, where that costs less. HTTP/2, which would let one connection be
+    a hundred, is spoken by whatever ends TLS in front, if anything does.
     """
     times = f"""
     timeout http-request {bounds.request_ms}ms
@@ -128,15 +138,24 @@ def bound_clients(config: str, bounds: ClientBounds) -> str:
     timeout client {bounds.silence_ms}ms
     timeout client-fin {bounds.request_ms}ms
     timeout tunnel {bounds.tunnel_ms}ms
+    timeout tarpit {bounds.strangers_held_ms}ms
     option http-buffer-request
     option disable-h2-upgrade"""
     accepted = f"""
     tcp-request connection accept if {{ src {" ".join(bounds.trusted)} }}"""
     counted = f"""
-    stick-table type ipv6 size 100k expire 1m store conn_cur,conn_rate(10s){accepted * bool(bounds.trusted)}
+    stick-table type ipv6 size 100k expire 1m store {_COUNTED}{accepted * bool(bounds.trusted)}
     tcp-request connection track-sc0 src,ipmask(32,64)
     tcp-request connection reject if {{ sc0_conn_cur gt {bounds.connections_max} }}
-    tcp-request connection reject if {{ sc0_conn_rate gt {bounds.connections_per_10_s_max} }}"""
+    tcp-request connection reject if {{ sc0_conn_rate gt {bounds.connections_per_10_s_max} }}
+    http-request set-var(txn.rayquiz_upgrade) bool(true) if {{ req.hdr(upgrade) -i websocket }}
+    acl rayquiz_upgrade var(txn.rayquiz_upgrade) -m bool
+    acl rayquiz_stranger sc0_gpc0_rate gt {bounds.strangers_10_s_max}
+    acl rayquiz_too_often sc0_gpc1_rate ge {bounds.strangers_per_s_max}
+    http-request set-log-level silent if rayquiz_upgrade rayquiz_stranger rayquiz_too_often
+    http-request tarpit deny_status 429 if rayquiz_upgrade rayquiz_stranger rayquiz_too_often
+    http-request sc-inc-gpc1(0) if rayquiz_upgrade
+    http-response sc-inc-gpc0(0) if rayquiz_upgrade {{ status 429 }}"""
     config = _CLIENT_TIMEOUT.sub("", config)
     config = _DEFAULTS.sub(lambda match: match[0] + times, config)
     return _FRONT.sub(lambda match: match[0] + counted, config)

@@ -132,6 +132,9 @@ def client_bounds(connections: int, proxies: Sequence[str]) -> ClientBounds:
         tunnel_ms=limits.TUNNEL_SILENCE_MS_MAX,
         connections_max=min(limits.CONNECTIONS_PER_ADDRESS_MAX, int(connections * _ADDRESS_SHARE)),
         connections_per_10_s_max=limits.CONNECTIONS_PER_ADDRESS_10_S_MAX,
+        strangers_10_s_max=limits.STRANGER_REFUSALS_10_S_MAX,
+        strangers_per_s_max=limits.STRANGER_PASSED_PER_S_MAX,
+        strangers_held_ms=limits.STRANGER_HELD_MS,
         trusted=tuple(proxies),
     )
 

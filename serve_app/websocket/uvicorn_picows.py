@@ -16,9 +16,11 @@ socket whose peer reads is never weighed.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
-from typing import Any, cast
+from http import HTTPStatus
+from typing import Any, Final, cast
 
 import picows
 import uvicorn.config
@@ -28,10 +30,13 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 from engine import limits
-from serve_app.errors import CLOSE_CODES
+from engine.errors import QuizError, Unavailable
+from serve_app.client_address import ClientAddresses
+from serve_app.errors import CLOSE_CODES, HTTP_STATUS, TooOften, problem, problem_headers
 from serve_app.rate import Rate, TokenBucket
+from serve_app.safe_headers import SAFE_HEADERS
 from serve_app.websocket.connection import EXTENSION, ConnectionListener
-from serve_app.websocket.entrance import Entrance
+from serve_app.websocket.entrance import ENTRANCE
 from serve_app.websocket.waiting import WaitingBytes
 
 log = logging.getLogger(__name__)
@@ -43,8 +48,6 @@ PING_REPLY_S = 20.0
 CLOSE_WAIT_S = 1.0
 #: What waits for the peers of this process.
 WAITING = WaitingBytes(limits.REPLICA_WAITING_BYTES_MAX)
-#: Where new connections of this process wait for their turn.
-ENTRANCE = Entrance(limits.HANDSHAKES_PER_TURN_MAX)
 _SMALL_FRAME_RATE = Rate(limits.SMALL_FRAMES_PER_S_MAX, limits.SMALL_FRAMES_BURST_MAX)
 _SLOW, _TOO_MANY = CLOSE_CODES["slow_consumer"].code, CLOSE_CODES["too_many_faults"].code
 _TEXT = picows.WSMsgType.TEXT
@@ -388,46 +391,47 @@ def _feed(protocol: WSProtocol, data: bytes) -> None:
 
 
 class PacedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which lets new connections in at a bounded pace.
+    """uvicorn's HTTP protocol, whose websockets wait for their turns at :data:`ENTRANCE`.
 
     A crowd that connects in one instant would otherwise hold the loop until the last handshake is
-    done, and with it the answers of everybody who is connected. Of new connections the loop takes so
-    many in one turn as ``HANDSHAKES_PER_TURN_MAX`` says; the others wait for their turns, in order.
+    done, and with it the answers of everybody who is connected.
 
     It also hands on what came in one read with a websocket's handshake, which uvicorn drops: a client
     should wait for the server's part of the handshake, but a proxy between them may have joined what
     it sent one after the other.
     """
 
+    #: Tells where handshakes came from; set by :func:`install`.
+    addresses = ClientAddresses()
     _read = b""
-    #: What came before the connection's turn; None once it has come.
-    _early: bytes | None = b""
+    #: What came behind a handshake that waits for its turn; None while none does.
+    _behind: bytes | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Keep what comes before the connection's turn; remember a read for as long as it is parsed."""
-        if self._early is not None:
-            if not self._early:
-                ENTRANCE.queue(self._enter)
-            self._early += data
-            if len(self._early) > limits.MESSAGE_BYTES_MAX:
+        """Remember a read for as long as it is parsed; keep what comes behind a handshake that waits."""
+        if self._behind is not None:
+            self._behind += data
+            if len(self._behind) > limits.MESSAGE_BYTES_MAX:
                 self.transport.pause_reading()
             return
         self._read = data
         super().data_received(data)
         self._read = b""
 
-    def _enter(self) -> None:
-        early, self._early = self._early or b"", None
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-            self.data_received(early)
-
     def handle_websocket_upgrade(self) -> None:
-        """Start the websocket's protocol, and give it the rest of the read."""
+        """Have the handshake wait for its turn."""
         # uvicorn calls this while it handles httptools' exception, which says where parsing stopped.
         upgrade = sys.exception()
         assert upgrade is not None
-        behind = self._read[upgrade.args[0] :]
+        self._behind = self._read[upgrade.args[0] :]
+        ENTRANCE.queue(self, self.addresses.of(self.scope))
+
+    def enter(self) -> None:
+        """Start the websocket's protocol, and give it what came behind the handshake."""
+        behind, self._behind = self._behind, None
+        if self.transport.is_closing():
+            return
+        self.transport.resume_reading()
         super().handle_websocket_upgrade()
         # It refers to this object, which nobody needs any more.
         del self.parser
@@ -436,8 +440,40 @@ class PacedHttpProtocol(HttpToolsProtocol):
             assert isinstance(protocol, asyncio.Protocol)
             protocol.data_received(behind)
 
+    def refuse(self, *, as_stranger: bool) -> None:
+        """Answer the handshake with 429 or 503; nothing was made for it yet."""
+        self.transport.write(_STRANGER if as_stranger else _CROWDED)
+        self.transport.close()
 
-def install() -> None:
-    """Make uvicorn servers of this process that are started from now on use this layer."""
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the turn up."""
+        ENTRANCE.leave(self)
+        super().connection_lost(exc)
+
+
+def _refusal(error: QuizError) -> bytes:
+    status = HTTPStatus(HTTP_STATUS[error.code])
+    body = json.dumps(problem(error))
+    headers = {**SAFE_HEADERS, **problem_headers(error), "content-length": str(len(body))}
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", "connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+_STRANGER: Final = _refusal(
+    TooOften("websockets: too many of your address said no hello; wait a moment")
+)
+_CROWDED: Final = _refusal(
+    Unavailable("websockets: too many wait to be let in; wait a moment", "overloaded")
+)
+
+
+def install(addresses: ClientAddresses) -> None:
+    """Make uvicorn servers of this process that are started from now on use this layer.
+
+    Args:
+        addresses: tells where handshakes come from.
+    """
+    PacedHttpProtocol.addresses = addresses
     uvicorn.config.WS_PROTOCOLS["auto"] = f"{__name__}:{CallbackProtocol.__name__}"
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{PacedHttpProtocol.__name__}"

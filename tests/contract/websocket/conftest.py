@@ -11,6 +11,7 @@ import uvicorn.config
 import uvloop
 from websockets.frames import Frame, Opcode
 
+from serve_app.client_address import ClientAddresses
 from serve_app.websocket import uvicorn_picows
 from serve_app.websocket.connection import EXTENSION
 
@@ -127,7 +128,7 @@ async def site(request, monkeypatch):
     """A server of one layer on a free loopback port, set up as Serve sets its own up."""
     for table in (uvicorn.config.WS_PROTOCOLS, uvicorn.config.HTTP_PROTOCOLS):
         monkeypatch.setitem(table, "auto", table["auto"])
-    LAYERS[request.param]()
+    LAYERS[request.param](ClientAddresses())
     sites = []
 
     async def app(*arguments):

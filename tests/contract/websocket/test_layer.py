@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import weakref
 from itertools import pairwise
 
@@ -12,7 +13,9 @@ from websockets.frames import CloseCode, Opcode
 
 from engine import limits
 from serve_app.errors import CLOSE_CODES
+from serve_app.rate import Rate
 from serve_app.websocket import uvicorn_picows
+from serve_app.websocket.entrance import PACE, Entrance
 from serve_app.websocket.waiting import WaitingBytes
 
 
@@ -172,6 +175,67 @@ async def test_a_crowd_of_handshakes_leaves_the_loop_to_others(site, raw):
         assert b" 101 " in await client.response()
     most = max(after - before for before, after in pairwise(counts))
     assert 0 < most <= limits.HANDSHAKES_PER_TURN_MAX
+
+
+@pytest.fixture
+def entrance(monkeypatch):
+    """An entrance of the test's own, at the pace of the limits."""
+    entrance = Entrance()
+    monkeypatch.setattr(uvicorn_picows, "ENTRANCE", entrance)
+    return entrance
+
+
+async def test_a_stranger_is_refused_before_anything_is_made_for_it(site, raw, entrance):
+    for _ in range(limits.SILENT_COUNTED_MAX):
+        entrance.note_silence("192.0.2.1")
+    allowed = limits.STRANGER_HANDSHAKES_BURST_MAX + limits.STRANGER_WAITING_MAX
+    for _ in range(allowed):
+        client = await raw()
+        client.writer.write(client.handshake(X_Forwarded_For="192.0.2.1"))
+    await site.until(lambda: site.running == limits.STRANGER_HANDSHAKES_BURST_MAX)
+    await site.until(lambda: len(entrance) > 0)
+    # More than one second's worth, however long the second takes.
+    tried = [await raw() for _ in range(4 * allowed)]
+    for client in tried:
+        client.writer.write(client.handshake(X_Forwarded_For="192.0.2.1"))
+    refused = 0
+    for client in tried:
+        async with asyncio.timeout(20):
+            head = await client.reader.readuntil(b"\r\n\r\n")
+        if b" 101 " not in head:
+            refused += 1
+            assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+            assert b"\r\nretry-after: 1\r\n" in head
+            assert json.loads(await client.reader.read())["code"] == "too_many"
+    assert refused > 0
+    other = await raw()
+    other.writer.write(other.handshake(X_Forwarded_For="192.0.2.2"))
+    assert b" 101 " in await other.response()
+
+
+async def test_where_too_many_wait_the_next_one_is_to_come_again(site, raw, monkeypatch):
+    none = PACE._replace(waiting_max=0)
+    monkeypatch.setattr(uvicorn_picows, "ENTRANCE", Entrance(none))
+    client = await raw()
+    client.writer.write(client.handshake())
+    assert (await client.response()).startswith(b"HTTP/1.1 503 ")
+    problem = json.loads(await client.reader.read())
+    assert (problem["code"], problem["retryable"]) == ("overloaded", True)
+    assert site.running == 0
+
+
+async def test_who_leaves_while_waiting_is_forgotten(site, raw, monkeypatch):
+    entrance = Entrance(PACE._replace(unproven=Rate(per_s=0.001, burst=1)))
+    monkeypatch.setattr(uvicorn_picows, "ENTRANCE", entrance)
+    first, second = await raw(), await raw()
+    first.writer.write(first.handshake())
+    assert b" 101 " in await first.response()
+    second.writer.write(second.handshake() + second.frame(Opcode.TEXT, b"behind it"))
+    await site.until(lambda: len(entrance) == 1)
+    second.writer.transport.abort()
+    await site.until(lambda: len(entrance) == 0)
+    await site.until(lambda: len(site.server.server_state.connections) == 1)
+    assert site.running == 1
 
 
 async def test_a_handshake_in_parts_keeps_its_order(site, raw):

@@ -343,3 +343,58 @@ def test_one_address_opens_so_many_connections_in_ten_seconds(tmp_path, behind):
 
         assert [let_in("127.0.0.5") for _ in range(30)] == [True] * 20 + [False] * 10
         assert let_in("127.0.0.6")
+
+
+# --- strangers ----------------------------------------------------------------------------------------
+
+_FEW_STRANGERS = _BOUNDS._replace(
+    strangers_10_s_max=3, strangers_per_s_max=2, strangers_held_ms=300
+)
+
+
+def _upgrade(address, source, value=b"websocket"):
+    """The status that a websocket's handshake is answered with."""
+    with _connected(address, source) as client:
+        client.sendall(
+            b"GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
+            b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nupgrade: " + value + b"\r\n\r\n"
+        )
+        return int(client.recv(12).split()[1])
+
+
+def test_websockets_of_a_stranger_are_handed_on_seldom_and_nothing_else_is_held_up(tmp_path):
+    asked = []
+
+    async def refuse(scope, receive, send):
+        await receive()
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"here"})
+            return
+        (name,) = [value for key, value in scope["headers"] if key == b"x-forwarded-for"]
+        asked.append(name)
+        status = 429 if name == b"127.0.0.5" else 403
+        await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b""})
+
+    with (
+        _served(refuse) as port,
+        _haproxy(tmp_path / "front", port, bounds=_FEW_STRANGERS, server_s=_WAIT_S_MAX) as url,
+    ):
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        begun = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            tries = [pool.submit(_upgrade, address, "127.0.0.5") for _ in range(60)]
+            assert {one.result(_WAIT_S_MAX) for one in tries} == {429}
+        seconds = time.monotonic() - begun
+        # Eight at once may have come before the first refusal was counted.
+        most = _FEW_STRANGERS.strangers_10_s_max + 8
+        most += (seconds + 1) * _FEW_STRANGERS.strangers_per_s_max * 2
+        assert len(asked) <= most < len(tries)
+        assert _asked_from("127.0.0.5", url) == "here"
+        assert [_upgrade(address, "127.0.0.6") for _ in range(10)] == [403] * 10
+        # Some still get through, so that the replica finds out when it is no stranger any more.
+        deadline, before = time.monotonic() + _WAIT_S_MAX, len(asked)
+        while len([name for name in asked[before:] if name == b"127.0.0.5"]) < 3:
+            _upgrade(address, "127.0.0.5", b"WebSocket")
+            assert time.monotonic() < deadline

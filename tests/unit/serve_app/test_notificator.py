@@ -17,6 +17,7 @@ from serve_app.newcomers import Newcomers
 from serve_app.notificator import Notificator
 from serve_app.viewer import Viewer
 from serve_app.websocket.connection import EXTENSION
+from serve_app.websocket.entrance import Entrance
 
 TOKENS = Tokens("a secret of at least thirty-two bytes")
 
@@ -168,7 +169,7 @@ async def test_one_address_leaves_places_for_others(notificator, begin, monkeypa
 
 async def test_a_flood_of_silent_sockets_lets_others_in(notificator, begin):
     """Of one address: the oldest of its own go. Who has said hello is not among them."""
-    notificator._newcomers = Newcomers(4, 3)
+    notificator._newcomers = Newcomers(4, 3, Entrance())
     guest, guest_life = await begin()
     guest.hello(TOKENS.of_session(Role.VIEWER, SESSION_ID, "123456"))
     flood = [await begin() for _ in range(10)]

@@ -26,7 +26,18 @@ from serve_app.embedded.haproxy_wrapper import (
     open_metrics,
 )
 
-BOUNDS = ClientBounds(10_000, 20_000, 30_000, 300_000, 6_000, 5_000, ("192.0.2.7", "2001:db8::/32"))
+BOUNDS = ClientBounds(
+    request_ms=10_000,
+    keep_alive_ms=20_000,
+    silence_ms=30_000,
+    tunnel_ms=300_000,
+    connections_max=6_000,
+    connections_per_10_s_max=5_000,
+    strangers_10_s_max=20,
+    strangers_per_s_max=4,
+    strangers_held_ms=3_000,
+    trusted=("192.0.2.7", "2001:db8::/32"),
+)
 CONFIG = """\
 global
     stats socket /tmp/admin.sock mode 666 level admin
