@@ -258,10 +258,13 @@ LOOKUPS_ADDRESS_BURST_MAX: Final = 6_000
 #: QR codes drawn for one address; browsers keep them, and each takes a millisecond of the pages' loop.
 QR_CODES_PER_S_MAX: Final = 5
 QR_CODES_BURST_MAX: Final = 100
-#: Reads of sessions by HTTP from one address: views, scoreboards, presence, results. Pages read them
-#: over a websocket, but for the host's.
-READS_ADDRESS_PER_S_MAX: Final = 20
-READS_ADDRESS_BURST_MAX: Final = 200
+#: Reads of sessions by HTTP with one token from one address: views, scoreboards, presence, results. Pages
+#: read them over a websocket, but for the host's; who polls does so once in a second or two.
+READS_TOKEN_PER_S_MAX: Final = 5
+READS_TOKEN_BURST_MAX: Final = 50
+#: The same with whatever tokens from one address: a school that polls behind it.
+READS_ADDRESS_PER_S_MAX: Final = 200
+READS_ADDRESS_BURST_MAX: Final = 2_000
 #: Look-ups from one address that find nothing: some typing errors for each class of a school. A guesser
 #: of six-digit PINs among 200 live sessions finds one after 5,000 tries, which takes four hours.
 PIN_MISSES_PER_MIN_MAX: Final = 20
@@ -272,7 +275,7 @@ PIN_MISSES_SWIFT: Final = 5
 PIN_LOOKUPS_WAITING_MAX: Final = 20
 #: PINs of one address that were found, and may be looked up whatever else the address does.
 PINS_FOUND_MAX: Final = 8
-#: Addresses that a replica remembers for any of these.
+#: Addresses that a replica remembers for any of these, and tokens with their addresses for reads.
 ADDRESSES_REMEMBERED_MAX: Final = 10_000
 #: How long a refusal to an address is held back; longer by one second for each so many that wait for
 #: the same address, and for each so many that wait on the replica. Beyond these bounds a refusal is told
@@ -475,6 +478,10 @@ assert JOINS_CREDIT_MAX < JOINS_BURST_MAX
 assert min(JOINS_ADDRESS_BURST_MAX, JOINS_BURST_MAX) > JOINS_ADDRESS_SESSION_BURST_MAX, (
     "one address does not use up what others have"
 )
+assert READS_TOKEN_PER_S_MAX * 10 <= READS_ADDRESS_PER_S_MAX, "one token leaves room for the others"
+assert READS_TOKEN_BURST_MAX * 10 <= READS_ADDRESS_BURST_MAX
+assert READS_ADDRESS_BURST_MAX > JOINS_ADDRESS_SESSION_BURST_MAX, "all who have joined read at once"
+assert PARTICIPANTS_MAX <= READS_TOKEN_BURST_MAX * SCOREBOARD_PAGE_ROWS_MAX, "the whole scoreboard"
 assert PIN_MISSES_SWIFT < PIN_MISSES_BURST_MAX
 assert PIN_LETTERS < PIN_LONG_DIGITS < PIN_TYPED_CHARS_MAX
 assert FLOOD_GRACE_MS < FLOOD_WINDOW_MS

@@ -28,6 +28,7 @@ from serve_app.shared_rate import SharedAllowance, SharedRate
 _KEYS_MAX = limits.ADDRESSES_REMEMBERED_MAX
 _LOOKUP_RATE: Final = Rate(limits.LOOKUPS_ADDRESS_PER_S_MAX, limits.LOOKUPS_ADDRESS_BURST_MAX)
 _READ_RATE: Final = Rate(limits.READS_ADDRESS_PER_S_MAX, limits.READS_ADDRESS_BURST_MAX)
+_READ_TOKEN_RATE: Final = Rate(limits.READS_TOKEN_PER_S_MAX, limits.READS_TOKEN_BURST_MAX)
 _MISS_RATE: Final = Rate(limits.PIN_MISSES_PER_MIN_MAX / 60, limits.PIN_MISSES_BURST_MAX)
 _JOIN_RATE: Final = Rate(limits.JOINS_ADDRESS_PER_S_MAX, limits.JOINS_ADDRESS_BURST_MAX)
 _JOIN_SESSION_RATE: Final = Rate(
@@ -73,6 +74,8 @@ class AddressGuard:
         self._directory = directory
         self._lookups = KeyedBuckets(_LOOKUP_RATE, _KEYS_MAX)
         self._reads = KeyedBuckets(_READ_RATE, _KEYS_MAX)
+        #: By address and token. Of a token only its hash in this process is kept.
+        self._token_reads = KeyedBuckets(_READ_TOKEN_RATE, _KEYS_MAX)
         self._misses = SharedAllowance(cache, "pin-misses", _MISS_RATE, _KEYS_MAX)
         self._joins = SharedRate(cache, "joins-address", _JOIN_RATE, _KEYS_MAX)
         self._session_joins = SharedRate(
@@ -84,12 +87,25 @@ class AddressGuard:
         self._waiting: dict[str, Counter[Pin]] = {}
         self._held = HeldBack()
 
-    async def read_refusal(self, address: str) -> QuizError | None:
-        """Why a session is not read, once that may be told; None when it may be."""
-        if address in OWN or self._reads.take(address):
+    async def read_refusal(self, address: str, bearer: bytes) -> QuizError | None:
+        """Why a session is not read, once that may be told; None when it may be.
+
+        A token that is used up takes nothing from what the others behind its address have.
+
+        Args:
+            address: where the request came from.
+            bearer: its header ``authorization`` as it came; it is not checked here.
+        """
+        if address in OWN:
+            return None
+        if not self._token_reads.take((address, hash(bearer))):
+            error = TooOften("reads: too many come with your token; wait a moment")
+        elif not self._reads.take(address):
+            error = TooOften("reads: too many come from your address; wait a moment")
+        else:
             return None
         await self._held.wait(address)
-        return TooOften("reads: too many come from your address; wait a moment")
+        return error
 
     async def pin_refusal(self, address: str, typed: str, *, is_join: bool) -> QuizError | None:
         """Why a look-up of a PIN goes no further, once that may be told; None when it may go on.

@@ -38,8 +38,15 @@ async def _refusal(scope: Scope) -> QuizError | None:
     replica: Replica = scope["app"].state.replica
     address = replica.addresses.of(scope)
     if pin is None:
-        return await replica.guard.read_refusal(address)
+        return await replica.guard.read_refusal(address, _bearer(scope))
     try:
         return await replica.guard.pin_refusal(address, pin[1], is_join=pin[2] == "/participants")
     except QuizError as error:
         return error
+
+
+def _bearer(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return bytes(value)
+    return b""

@@ -1,6 +1,7 @@
 """Who may look PINs up: a school gets in, a guesser does not, whatever it asks for."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
@@ -10,7 +11,7 @@ from engine.errors import NotFound, Unavailable
 from serve_app import address_guard as module
 from serve_app.address_guard import AddressGuard, HeldBack
 from serve_app.errors import TooOften
-from serve_app.rate import Rate
+from serve_app.rate import KeyedBuckets, Rate
 
 PIN, NEW, GUESS = "123456", "654321", "000000"
 GUESSER, SCHOOL = "192.0.2.1", "192.0.2.2"
@@ -59,7 +60,7 @@ def directory():
 @pytest.fixture
 def guard(directory, held, monkeypatch):
     """Without Redis, and with buckets that do not fill while a test runs."""
-    for name in ("_MISS_RATE", "_JOIN_RATE", "_JOIN_SESSION_RATE", "_LOOKUP_RATE", "_READ_RATE"):
+    for name in [name for name in vars(module) if name.endswith("_RATE")]:
         monkeypatch.setattr(module, name, Rate(1e-9, getattr(module, name).burst))
     return AddressGuard(Cache("unix:///nowhere"), directory)
 
@@ -149,13 +150,61 @@ async def test_look_ups_that_find_are_limited_too(guard):
     assert (got.count(type(None)), got.count(TooOften)) == (most, 10)
 
 
-async def test_reads_are_limited_and_refusals_held_back(guard, held):
+async def read(guard, address, bearers):
+    """What a read with each of some tokens comes to, by class."""
+    return [type(await guard.read_refusal(address, bearer)) for bearer in bearers]
+
+
+async def test_reads_with_one_token_are_limited_and_hurt_nobody_behind_the_same_address(
+    guard, held
+):
+    most = limits.READS_TOKEN_BURST_MAX
+    times = limits.READS_ADDRESS_BURST_MAX
+    got = await read(guard, SCHOOL, [b"Bearer hammers"] * times)
+    assert (got.count(type(None)), got.count(TooOften)) == (most, times - most)
+    assert held == [SCHOOL] * (times - most)
+    others = [b"Bearer %d" % number for number in range(times - most)]
+    assert set(await read(guard, SCHOOL, others)) == {type(None)}
+    assert await read(guard, GUESSER, [b"Bearer hammers"]) == [type(None)], "from elsewhere"
+
+
+async def test_reads_from_one_address_are_limited_whatever_the_tokens(guard, held):
     most = limits.READS_ADDRESS_BURST_MAX
-    got = [type(await guard.read_refusal(GUESSER)) for _ in range(most + 10)]
+    forged = [b"Bearer %d" % number for number in range(most + 10)]
+    got = await read(guard, GUESSER, forged)
     assert (got.count(type(None)), got.count(TooOften)) == (most, 10)
     assert held == [GUESSER] * 10
-    assert await guard.read_refusal(SCHOOL) is None
-    assert {await guard.read_refusal("::1") for _ in range(most + 10)} == {None}
+    assert await read(guard, SCHOOL, forged[-1:]) == [type(None)]
+    assert set(await read(guard, "::1", forged)) == {type(None)}
+    assert set(await read(guard, "127.0.0.1", [b""] * len(forged))) == {type(None)}
+
+
+async def test_a_school_that_polls_is_served_beside_one_of_it_who_hammers(
+    directory, held, monkeypatch
+):
+    """300 pages that read once in two seconds for five minutes, and one that reads 100 times a second."""
+    now_s = 0.0
+    monkeypatch.setattr(
+        module, "KeyedBuckets", lambda rate, most: KeyedBuckets(rate, most, lambda: now_s)
+    )
+    guard = AddressGuard(Cache("unix:///nowhere"), directory)
+    hammered = Counter()
+    for tick in range(30_000):
+        now_s = tick / 100
+        hammered.update(await read(guard, SCHOOL, [b"Bearer hammers"]))
+        pages = [b"Bearer %d" % page for page in range(300) if page % 200 == tick % 200]
+        assert set(await read(guard, SCHOOL, pages)) <= {type(None)}
+    served = limits.READS_TOKEN_BURST_MAX + 300 * limits.READS_TOKEN_PER_S_MAX
+    assert abs(hammered[type(None)] - served) <= 1
+    assert hammered[TooOften] == len(held) == 30_000 - hammered[type(None)]
+
+
+async def test_what_is_remembered_of_tokens_is_bounded_and_no_token(directory, held, monkeypatch):
+    monkeypatch.setattr(module, "_KEYS_MAX", 10)
+    guard = AddressGuard(Cache("unix:///nowhere"), directory)
+    await read(guard, GUESSER, [b"Bearer a-secret-%d" % number for number in range(100)])
+    assert len(guard._token_reads) == 10
+    assert all(isinstance(key[1], int) for key in guard._token_reads._buckets)
 
 
 async def test_this_machine_is_not_limited(guard, directory):
