@@ -9,11 +9,9 @@ from contextlib import suppress
 import picows
 
 from engine import limits
-from tests.abuse.scenario import Claim, Evidence, Ground, Scenario
+from tests.abuse.scenario import SLACK_S, Claim, Evidence, Ground, Scenario, closed_within
 
 _SOCKETS, _ADDRESSES = 2_000, 20
-#: What a busy machine may add to a bound.
-_SLACK_S = 5.0
 
 
 class _Silent(picows.WSListener):
@@ -55,7 +53,7 @@ async def _attack(ground: Ground) -> None:
     # The first of them have to be closed by then.
     first = sockets[: len(keepers)]
     with suppress(TimeoutError):
-        async with asyncio.timeout(limits.HELLO_MS_MAX / 1000 + _SLACK_S):
+        async with asyncio.timeout(limits.HELLO_MS_MAX / 1000 + SLACK_S):
             await asyncio.gather(*(one.closed.wait() for one in first))
     ground.counts["still open"] = sum(not one.closed.is_set() for one in first)
     ground.counts["longest life, ms"] = int(max(one.life_s for one in first) * 1000)
@@ -65,15 +63,7 @@ async def _attack(ground: Ground) -> None:
 
 
 def _judge(evidence: Evidence) -> list[Claim]:
-    counts = evidence.counts
-    life_ms_max = limits.HELLO_MS_MAX + _SLACK_S * 1000
-    return [
-        Claim(
-            f"a socket without a hello is closed within {life_ms_max:.0f} ms",
-            counts["still open"] == 0 < counts["opened"]
-            and counts["longest life, ms"] <= life_ms_max,
-        )
-    ]
+    return closed_within(evidence.counts, "a socket without a hello", limits.HELLO_MS_MAX)
 
 
 #: Those that wait, as many again that are being closed for them, and noise.

@@ -8,7 +8,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from engine import limits
-from tests.abuse.scenario import Claim, Evidence, Ground, Scenario
+from tests.abuse.scenario import SLACK_S, Claim, Evidence, Ground, Scenario, closed_within
 
 _CONNECTIONS, _ADDRESSES = 3_000, 20
 _HALVES = (
@@ -18,8 +18,6 @@ _HALVES = (
     b"POST /api/quizzes HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf",
     b"GET /ws HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n",
 )
-#: What a busy machine may add to a bound.
-_SLACK_S = 5.0
 
 
 async def _attack(ground: Ground) -> None:
@@ -50,7 +48,7 @@ async def _attack(ground: Ground) -> None:
     ground.at_strength()
     await ground.wait(float("inf"))
     # All that were opened first have to be closed by then.
-    deadline = time.monotonic() + limits.REQUEST_MS_MAX / 1000 + _SLACK_S
+    deadline = time.monotonic() + limits.REQUEST_MS_MAX / 1000 + SLACK_S
     _, open_still = await asyncio.wait(keepers, timeout=deadline - time.monotonic())
     ground.counts["still open"] = len(open_still)
     ground.counts["longest life, ms"] = int(max(lives_s, default=0.0) * 1000)
@@ -60,15 +58,7 @@ async def _attack(ground: Ground) -> None:
 
 
 def _judge(evidence: Evidence) -> list[Claim]:
-    counts = evidence.counts
-    life_ms_max = limits.REQUEST_MS_MAX + _SLACK_S * 1000
-    return [
-        Claim(
-            f"half a request is closed within {life_ms_max:.0f} ms",
-            counts["still open"] == 0 < counts["opened"]
-            and counts["longest life, ms"] <= life_ms_max,
-        )
-    ]
+    return closed_within(evidence.counts, "half a request", limits.REQUEST_MS_MAX)
 
 
 SCENARIO = Scenario("A8: half-open connections", _attack, _judge)

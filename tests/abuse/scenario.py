@@ -162,6 +162,28 @@ class Claim(NamedTuple):
     holds: bool
 
 
+#: What a busy machine may add to a bound, seconds.
+SLACK_S = 5.0
+
+
+def closed_within(counts: Counter[str], what: str, life_ms_max: int) -> list[Claim]:
+    """That none of what an attack has opened lived longer than it may, and a busy machine adds.
+
+    Args:
+        counts: has ``opened``, ``still open`` and ``longest life, ms``.
+        what: is closed, in words.
+        life_ms_max: after how long.
+    """
+    most_ms = life_ms_max + SLACK_S * 1000
+    is_closed = counts["still open"] == 0 < counts["opened"]
+    return [
+        Claim(
+            f"{what} is closed within {most_ms:.0f} ms",
+            is_closed and counts["longest life, ms"] <= most_ms,
+        )
+    ]
+
+
 def _prepare_nothing(_site: LiveSite) -> dict[str, Any]:
     return {}
 
