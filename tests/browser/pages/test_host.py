@@ -8,16 +8,11 @@ import pytest
 from playwright.async_api import expect
 
 from serve_app.pages.app import qr_svg
+from tests.browser.questions import PLANET
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-_PLANET = {
-    "kind": "single",
-    "text": "Which planet has the shortest day?",
-    "choices": ["Mars", "Jupiter", "Venus", "Earth"],
-    "correct": [1],
-    "time_limit_ms": 20_000,
-}
+_PLANET = {**PLANET, "time_limit_ms": 20_000}
 
 
 async def test_lobby_shows_the_code_of_the_join_address(stage):

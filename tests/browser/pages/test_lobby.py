@@ -6,15 +6,11 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.questions import PLANET
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-_PLANET = {
-    "kind": "single",
-    "text": "Which planet has the shortest day?",
-    "choices": ["Mars", "Jupiter", "Venus", "Earth"],
-    "correct": [1],
-    "time_limit_ms": 20_000,
-}
+_PLANET = {**PLANET, "time_limit_ms": 20_000}
 
 
 async def test_a_locked_game_lets_nobody_new_in_and_says_so_before_a_name_is_typed(stage):

@@ -8,15 +8,10 @@ import json
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.questions import PLANET
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-_PLANET = {
-    "kind": "single",
-    "text": "Which planet has the shortest day?",
-    "choices": ["Mars", "Jupiter", "Venus", "Earth"],
-    "correct": [1],
-    "time_limit_ms": 60_000,
-}
 _PROJECTORS = [
     (800, 600),
     (960, 540),
@@ -74,7 +69,7 @@ async def _with_a_pin_of_eight(page, session, pin):
 
 @pytest.mark.parametrize("digits", [6, 8])
 async def test_the_code_never_covers_the_pin(stage, digits):
-    session = stage.session(_PLANET)
+    session = stage.session(PLANET)
     board = await stage.board(session)
     if digits == 8:
         await _with_a_pin_of_eight(board, session, "88888888")
@@ -96,15 +91,21 @@ async def test_the_code_never_covers_the_pin(stage, digits):
             await stage.shoot(f"join-{digits}-{many}", **{f"{width}x{height}": board})
 
 
-async def test_a_phone_says_who_won_when_the_big_screen_does(stage):
-    session = stage.session(_PLANET)
+async def _finished(stage, choice):
+    """A quiz that is over: its board, and the phone of one of the two who both chose the same."""
+    session = stage.session(PLANET)
     host = await stage.host(session)
     board = await stage.board(session)
     mia, ben = await stage.join(session, "Mia"), await stage.join(session, "Ben")
     await stage.press(host, "Start")
-    await mia.get_by_role("button", name="B Jupiter").click()
-    await ben.get_by_role("button", name="B Jupiter").click()
+    for phone in (mia, ben):
+        await phone.get_by_role("button", name=choice).click()
     await stage.press(host, "Final result")
+    return board, mia
+
+
+async def test_a_phone_says_who_won_when_the_big_screen_does(stage):
+    board, mia = await _finished(stage, "B Jupiter")
     await expect(mia.get_by_role("heading", name="And the winner is…")).to_be_visible()
     await stage.shoot("winner-is", phone=mia)
     await expect(mia.get_by_role("heading", name="You won!")).to_be_focused()
@@ -114,14 +115,7 @@ async def test_a_phone_says_who_won_when_the_big_screen_does(stage):
 
 
 async def test_nobody_wins_anything_for_no_points(stage):
-    session = stage.session(_PLANET)
-    host = await stage.host(session)
-    board = await stage.board(session)
-    mia, ben = await stage.join(session, "Mia"), await stage.join(session, "Ben")
-    await stage.press(host, "Start")
-    await mia.get_by_role("button", name="A Mars").click()
-    await ben.get_by_role("button", name="A Mars").click()
-    await stage.press(host, "Final result")
+    board, mia = await _finished(stage, "A Mars")
     await expect(mia.get_by_role("heading", name="Well played!")).to_be_visible()
     await expect(board.get_by_text("Nobody scored this time")).to_be_visible()
     await expect(board.locator(".runners-up li")).to_have_count(2)
@@ -131,7 +125,7 @@ async def test_nobody_wins_anything_for_no_points(stage):
 
 async def test_a_new_screen_begins_at_its_top(stage):
     long = {
-        **_PLANET,
+        **PLANET,
         "text": "Every word of this long question counts. " * 18,
         "choices": [f"Choice {n}: " + "quite a lot of text to read " * 5 for n in range(8)],
         "explanation": "There is a lot to say about this. " * 20,
@@ -156,7 +150,7 @@ async def test_a_new_screen_begins_at_its_top(stage):
 
 
 async def test_keys_move_on_after_a_click_on_another_button(stage):
-    session = stage.session(_PLANET, _PLANET)
+    session = stage.session(PLANET, PLANET)
     host = await stage.host(session)
     await expect(host.get_by_text("Waiting for players…")).to_be_visible()
     await host.wait_for_timeout(700)

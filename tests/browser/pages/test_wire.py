@@ -10,18 +10,12 @@ import pytest
 from playwright.async_api import expect
 
 from serve_app.errors import CLOSE_CODES
+from tests.browser.questions import PLANET
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 _SECRET = "Only the close may tell this."
-_PLANET = {
-    "kind": "single",
-    "text": "Which planet has the shortest day?",
-    "choices": ["Mars", "Jupiter", "Venus", "Earth"],
-    "correct": [1],
-    "time_limit_ms": 60_000,
-    "explanation": _SECRET,
-}
+_PLANET = {**PLANET, "explanation": _SECRET}
 _TYPED = {
     "kind": "typed",
     "text": "What is our galaxy called?",
