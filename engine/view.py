@@ -17,6 +17,7 @@ from engine import limits
 from engine.ids import Epoch, FrameVersion, OpeningNo, ParticipantId, QuestionIndex, SessionId
 from engine.model import Mode, PointsMode, Question, QuestionKind
 from engine.phases import Phase
+from engine.scoring import is_too_fast
 from engine.session import Lock, Opening, SessionState
 
 
@@ -28,7 +29,10 @@ class RosterRow(msgspec.Struct, frozen=True):
 
 
 class ScoreRow(msgspec.Struct, frozen=True):
-    """One line of the scoreboard. ``rank_before`` is 0 before the first question has closed."""
+    """One line of the scoreboard. ``rank_before`` is 0 before the first question has closed.
+
+    ``streak`` counts right answers in a row up to now; actors of the version before do not tell it.
+    """
 
     participant_id: ParticipantId
     nickname: str
@@ -36,6 +40,7 @@ class ScoreRow(msgspec.Struct, frozen=True):
     rank: int
     gained: int
     rank_before: int
+    streak: int = 0
 
 
 class PublicQuestion(msgspec.Struct, frozen=True):
@@ -61,12 +66,16 @@ class Reveal(msgspec.Struct, frozen=True):
 
     ``distribution`` counts the answers that picked each choice; for a typed question it is
     [right, wrong]. In self-paced play, where a participant is told it with the receipt, it is empty.
+    ``fastest`` is who was right first, and after how many milliseconds; None when nobody was, and in
+    self-paced play. Answers that no human gave are left out.
     """
 
     correct: tuple[int, ...]
     accepted: tuple[str, ...]
     distribution: tuple[int, ...]
     explanation: str
+    #: Actors of the version before do not tell it.
+    fastest: tuple[str, int] | None = None
 
 
 class View(msgspec.Struct, frozen=True):
@@ -204,7 +213,20 @@ def _reveal(state: SessionState, opening: Opening) -> Reveal | None:
         question.accepted,
         distribution(question, opening, state.removed),
         question.explanation,
+        _fastest(state, opening),
     )
+
+
+def _fastest(state: SessionState, opening: Opening) -> tuple[str, int] | None:
+    right = (
+        (answer.elapsed_ms, answer.participant_id)
+        for answer in opening.answers.values()
+        if answer.correct
+        and not is_too_fast(answer.elapsed_ms)
+        and answer.participant_id not in state.removed
+    )
+    elapsed_ms, who = min(right, default=(0, None))
+    return None if who is None else (state.participants[who].nickname, elapsed_ms)
 
 
 def distribution(
@@ -229,7 +251,7 @@ def score_rows(state: SessionState, rows: int) -> tuple[ScoreRow, ...]:
     """The first rows of the scoreboard."""
     people = state.participants
     return tuple(
-        ScoreRow(who, p.nickname, points, rank, p.gained, p.rank_before)
+        ScoreRow(who, p.nickname, points, rank, p.gained, p.rank_before, p.streak)
         for who, points, rank in state.scoreboard.top(rows)
         for p in (people[who],)
     )

@@ -68,10 +68,14 @@ async def test_host_two_phones_and_board_play_a_whole_quiz(stage):
     await expect(ben.locator(".result-note")).to_contain_text("B: Jupiter")
     await expect(ben.locator(".ahead")).to_contain_text("behind Mia")
     await expect(board.locator(".choice.is-right")).to_contain_text("Jupiter")
+    await expect(board.locator(".choice .tally b")).to_have_text(["0%", "50%", "50%", "0%"])
+    widths = "bars => bars.map((bar) => Math.round(100 * bar.offsetWidth / bar.parentElement.offsetWidth))"
+    assert await board.locator(".choice .fill").evaluate_all(widths) == [0, 50, 50, 0]
     await stage.shoot("result", **screens)
     await stage.press(host, "Scoreboard")
     await expect(board.locator(".score-row")).to_have_count(2)
     await expect(board.locator(".scoreboard.moved")).to_be_visible()
+    await expect(board.locator(".highlight.fast")).to_contain_text("Mia")
     await stage.shoot("scoreboard", **screens)
 
     await stage.press(host, "Next question")
@@ -102,7 +106,7 @@ async def test_host_two_phones_and_board_play_a_whole_quiz(stage):
     await stage.press(host, "See the results")
     questions = host.locator(".question-result")
     await expect(questions).to_have_count(3)
-    await expect(questions.filter(has_text=_PLANET["text"])).to_contain_text("50 % correct")
+    await expect(questions.filter(has_text=_PLANET["text"])).to_contain_text("50% correct")
     await expect(questions.filter(has_text=_GALAXY["text"])).to_contain_text("Andromeda")
     await expect(host.locator("tbody th")).to_have_text(["Mia", "Ben"])
     await stage.everywhere(host, "results")

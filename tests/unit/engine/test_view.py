@@ -167,3 +167,31 @@ def test_everybody_gets_the_own_result_and_who_is_just_ahead():
         3: Result(1, True, True, 750, 750, 2, 1, ("Mia", 250)),
         4: Result(1, False, False, 0, 0, 4, 0, ("Lea", 750)),
     }
+
+
+def test_who_was_right_first_and_who_is_on_a_streak_is_told_after_the_close():
+    driver = joined()
+    driver.move(Step.START)
+    driver.answer(4, 1)  # in no time: a program
+    driver.now_ms += 800
+    driver.answer(3, 0)  # first, and wrong
+    driver.now_ms += 500
+    driver.answer(2, 1)
+    driver.now_ms += 100
+    driver.answer(1, 1)
+    driver.move(Step.CLOSE)
+    view = view_of(driver)
+    assert view.reveal.fastest == ("Noah", 1_300)
+    assert {row.nickname: row.streak for row in view.scoreboard}["Lea"] == 0
+    assert {row.nickname: row.streak for row in view.scoreboard}["Noah"] == 1
+    driver.move(Step.REMOVE, who=2)
+    assert view_of(driver).reveal.fastest == ("Mia", 1_400)
+
+
+def test_nobody_was_fastest_where_nobody_was_right():
+    driver = joined()
+    driver.move(Step.START)
+    driver.now_ms += 800
+    driver.answer(1, 0)
+    driver.move(Step.CLOSE)
+    assert view_of(driver).reveal.fastest is None

@@ -345,9 +345,9 @@ def test_every_possible_choice_has_letter_shape_and_colours(assets):
     [
         (text, background)
         for background in ("night", "night-2", "night-3")
-        for text in ("text", "quiet", "sun", "mint", "coral")
+        for text in ("text", "quiet", "accent", "good", "bad")
     ]
-    + [("ink", name) for name in ("paper", "sun", "mint", "coral")]
+    + [("ink", name) for name in ("paper", "sun", "mint", "coral", "silver", "bronze")]
     + [("ink-quiet", "paper")],
 )
 def test_text_can_be_read_on_its_background(assets, text, background):

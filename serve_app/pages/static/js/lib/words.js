@@ -25,6 +25,11 @@ export function isCode(texts) {
   return texts.some((text) => IS_CODE.test(text));
 }
 
+// A share as people read it; a dash where there is nothing to share.
+export function percent(part, whole) {
+  return whole ? `${Math.round((100 * part) / whole)}%` : "–";
+}
+
 export function ordinal(value) {
   return `${number(value)}${ENDINGS[ordinals.select(value)]}`;
 }

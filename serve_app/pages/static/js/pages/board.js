@@ -8,6 +8,7 @@ import { groupPin, readPin } from "../lib/pins.js";
 import { Session } from "../lib/session.js";
 import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
 import { Brand, joinAddress } from "../parts/brand.js";
+import { Highlights } from "../parts/highlights.js";
 import { JoinCard, Roster } from "../parts/lobby.js";
 import { Podium } from "../parts/podium.js";
 import { Progress } from "../parts/progress.js";
@@ -84,6 +85,7 @@ function BoardPhase({ view, clock, pin }) {
         <h1>${view.phase === "scoreboard" ? "Scoreboard" : "At your own pace"}</h1>
         ${view.phase === "self_paced_open" && html`<${Progress} view=${view} />`}
         <${Scoreboard} key=${view.opening_no} rows=${view.scoreboard} opening=${view.opening_no} />
+        ${view.phase === "scoreboard" && html`<${Highlights} view=${view} />`}
       </section>`;
     case "finished":
       return html`<${Podium} rows=${view.scoreboard} title=${view.title} />`;

@@ -10,6 +10,7 @@ import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
 import { Brand } from "../parts/brand.js";
 import { Controls } from "../parts/controls.js";
 import { Confirm } from "../parts/dialog.js";
+import { Highlights } from "../parts/highlights.js";
 import { JoinCard, Roster } from "../parts/lobby.js";
 import { FloodBanner, LockButton } from "../parts/lock.js";
 import { PlayAgain } from "../parts/again.js";
@@ -120,6 +121,7 @@ function HostPhase({ session, view, pin, onRemove, onMore }) {
           <h1>${PHASE_NAMES[view.phase]}</h1>
           ${view.phase === "self_paced_open" && html`<${Progress} view=${view} />`}
           <${Scoreboard} key=${view.opening_no} rows=${view.scoreboard} opening=${view.opening_no} />
+        ${view.phase === "scoreboard" && html`<${Highlights} view=${view} />`}
         </section>
         <div class="host-side">${players}</div>`;
     case "finished":

@@ -4,10 +4,10 @@ import { html, render, useEffect, useState } from "../../vendor/preact-htm.js";
 import { callUntilAnswered, fetchUntilAnswered } from "../lib/api.js";
 import { download } from "../lib/download.js";
 import { libraryToken, tokenOfPage } from "../lib/keys.js";
-import { number, plural } from "../lib/words.js";
+import { number, percent, plural } from "../lib/words.js";
 import { PlayAgain } from "../parts/again.js";
 import { Brand } from "../parts/brand.js";
-import { People, percent, Questions, TooFast } from "../parts/results.js";
+import { People, Questions, TooFast } from "../parts/results.js";
 
 // The end of a session is noted a moment after everybody has seen it.
 const NOTED_TRIES = 20;

@@ -32,7 +32,7 @@ export function Roster({ view, onRemove, onMore }) {
   const fit = useFit([roster]);
   return html`<section class="roster-box" ref=${fit}>
     <h2 class="roster-title"><b>${number(count)}</b> ${count === 1 ? "player" : "players"}</h2>
-    ${count === 0 && html`<p class="quiet">Waiting for players…</p>`}
+    ${count === 0 && html`<p class="waiting-players">Waiting for players…</p>`}
     <ul class="roster">
       ${roster.map((person) => html`<li key=${person.participant_id} class="name-chip">
         <bdi>${person.nickname}</bdi>

@@ -44,7 +44,7 @@ function PodiumStep({ rank, rows, isShown }) {
       ${rows.slice(0, NAMES_MAX).map((row) => html`<bdi key=${row.participant_id} class="nickname">${row.nickname}</bdi>`)}
       ${more > 0 && html`<span class="quiet">and ${more} more</span>`}
     </div>
-    <div class="step-block"><b>${PLACES[rank]}</b><span>${number(rows[0].points)} points</span></div>
+    <div class="step-block"><b class="medal">${rank}<span>${PLACES[rank].slice(1)}</span></b><span>${number(rows[0].points)} points</span></div>
   </li>`;
 }
 

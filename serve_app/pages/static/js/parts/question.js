@@ -2,7 +2,7 @@
 
 import { html } from "../../vendor/preact-htm.js";
 import { useFit } from "../lib/hooks.js";
-import { isCode, plural } from "../lib/words.js";
+import { isCode, percent, plural } from "../lib/words.js";
 import { OpensIn, Ring } from "./countdown.js";
 import { CHOICES, ChoiceMark } from "./shapes.js";
 
@@ -41,47 +41,55 @@ export function QuestionStage({ view, clock }) {
       </div>
       ${isOpen && html`<${Ring} clock=${clock} question=${question} />`}
     </div>
-    ${question.choices.length > 0 && html`<${Choices} question=${question} reveal=${reveal} />`}
+    ${question.choices.length > 0 && html`<${Choices} question=${question} reveal=${reveal} answers=${view.answers_count} />`}
     ${question.kind === "typed" && reveal && html`<${TypedReveal} reveal=${reveal} />`}
     ${question.kind === "typed" && isOpen && html`<p class="typed-hint">Type your answer on your device</p>`}
     ${reveal?.explanation && html`<p class="explanation" dir="auto">${reveal.explanation}</p>`}
   </section>`;
 }
 
-function Choices({ question, reveal }) {
-  const most = Math.max(1, ...(reveal?.distribution ?? []));
+function Choices({ question, reveal, answers }) {
   return html`<ul class="choices count-${question.choices.length} ${isCode(question.choices) ? "code" : ""}">
     ${question.choices.map((text, index) => {
       const isRight = reveal?.correct.includes(index);
-      const count = reveal?.distribution[index] ?? 0;
       const mark = reveal ? (isRight ? "is-right" : "is-wrong") : "";
       return html`<li key=${index} class="choice c${index} ${mark}">
-        ${reveal && html`<${Meter} share=${count / most} />`}
         <${ChoiceMark} index=${index} />
-        <span class="choice-text" dir="auto">${text}</span>
-        ${reveal && html`<span class="tally">
-          ${isRight && html`<span class="right-badge">✓<span> correct</span></span>`}
-          <b aria-label=${plural(count, "answer")}>${count}</b>
-        </span>`}
+        <span class="choice-body">
+          <span class="choice-text" dir="auto">${text}</span>
+          ${reveal && html`<${Meter} count=${reveal.distribution[index] ?? 0} of=${answers} />`}
+        </span>
+        ${isRight && html`<${RightBadge} />`}
+        ${reveal && html`<${Tally} count=${reveal.distribution[index] ?? 0} of=${answers} />`}
       </li>`;
     })}
   </ul>`;
 }
 
-function Meter({ share }) {
-  return html`<span class="meter"><span class="fill" style=${{ "--share": share }}></span></span>`;
+function RightBadge() {
+  return html`<span class="right-badge">✓<span> correct</span></span>`;
+}
+
+// Of everybody who answered; where several choices are right the shares may come to more than a whole.
+function Meter({ count, of }) {
+  return html`<span class="meter"><span class="fill" style=${{ "--share": of ? Math.min(1, count / of) : 0 }}></span></span>`;
+}
+
+function Tally({ count, of }) {
+  return html`<span class="tally"><b>${percent(count, of)}</b> <small>${plural(count, "answer")}</small></span>`;
 }
 
 function TypedReveal({ reveal }) {
   const [right, wrong] = reveal.distribution;
-  const most = Math.max(1, right, wrong);
+  const [first, ...others] = reveal.accepted;
   const bar = (name, text, count) => html`<li class="typed-row ${name}">
-    <${Meter} share=${count / most} />
-    <span class="choice-text">${text}</span><b>${count}</b>
+    <span class="choice-body"><span class="choice-text">${text}</span><${Meter} count=${count} of=${right + wrong} /></span>
+    <${Tally} count=${count} of=${right + wrong} />
   </li>`;
   return html`<div class="typed-reveal">
-    <p class="accepted"><span class="right-badge">✓<span> correct</span></span>
-      ${reveal.accepted.map((text) => html`<span class="accepted-text" dir="auto">${text}</span>`)}</p>
-    <ul>${bar("is-right", "Correct answers", right)}${bar("is-wrong", "Other answers", wrong)}</ul>
+    <div class="accepted"><${RightBadge} />
+      <p><span class="accepted-text" dir="auto">${first}</span>
+        ${others.length > 0 && html`<span class="accepted-others">also ${others.map((text, index) => html`${index > 0 && ", "}<bdi>${text}</bdi>`)}</span>`}</p></div>
+    <ul>${bar("is-right", "Correct", right)}${bar("is-wrong", "Other answers", wrong)}</ul>
   </div>`;
 }

@@ -1,16 +1,12 @@
 // What a finished session has brought: its questions, hardest first, and its people.
 
 import { html } from "../../vendor/preact-htm.js";
-import { isCode, number, plural } from "../lib/words.js";
+import { isCode, number, percent, plural } from "../lib/words.js";
 import { ChoiceMark } from "./shapes.js";
 
 const NAMES_SHOWN = 5;
 // Different texts that were typed for one question; the rest is in the table.
 const TEXTS_SHOWN = 12;
-
-export function percent(part, whole) {
-  return whole ? `${Math.round((100 * part) / whole)} %` : "–";
-}
 
 export function Questions({ results }) {
   const { openings } = results;

@@ -3,6 +3,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../../vendor/preact-htm.js";
 import { usePrefersStill } from "../lib/hooks.js";
 import { number } from "../lib/words.js";
+import { hasStreak, Icon } from "./highlights.js";
 
 const WAIT_MS = 700;
 const MOVE_MS = 900;
@@ -16,17 +17,18 @@ export function Scoreboard({ rows, opening }) {
   useLayoutEffect(() => {
     if (!still) playMoves(list.current, rows);
   }, [opening]);
-  return html`<ol class="scoreboard ${moved ? "moved" : ""}" style=${{ "--rows": Math.max(ROWS_MIN, rows.length) }} ref=${list}>
+  return html`<div class="scores-box"><ol class="scoreboard ${moved ? "moved" : ""}" style=${{ "--rows": Math.max(ROWS_MIN, rows.length) }} ref=${list}>
     ${rows.map((row) => html`<${Row} key=${row.participant_id} row=${row} moved=${moved} />`)}
-  </ol>`;
+  </ol></div>`;
 }
 
 function Row({ row, moved }) {
   const climbed = row.rank_before ? row.rank_before - row.rank : 0;
   const points = moved ? row.points : row.points - row.gained;
-  return html`<li class="score-row ${row.rank === 1 && row.points > 0 ? "first" : ""}" value=${row.rank}>
+  return html`<li class="score-row ${row.rank <= 3 && row.points > 0 ? `medal-${row.rank}` : ""}" value=${row.rank}>
     <span class="rank">${row.rank}</span>
     <bdi class="nickname">${row.nickname}</bdi>
+    ${hasStreak(row) && html`<span class="on-streak" aria-label="${row.streak} correct in a row"><${Icon} name="streak" />${row.streak}</span>`}
     ${row.gained > 0 && html`<span class="gained">+${number(row.gained)}</span>`}
     ${climbed > 0 && html`<span class="climbed" aria-label="${climbed} up">▲ ${climbed}</span>`}
     <${CountUp} value=${points} />
