@@ -340,6 +340,24 @@ def test_every_possible_choice_has_letter_shape_and_colours(assets):
         assert contrast(choice, text) >= 4.5, choice
 
 
+def themes(assets):
+    """The colours of the dark theme, and of the light one as the system and as the switch ask for it."""
+    dark, _, rest = assets.files["css/base.css"].body.decode().partition("@media (prefers-color-")
+    by_system, _, rest = rest.partition(':root[data-theme="light"] {')
+    by_switch = rest.partition("}")[0]
+    return [
+        dict(re.findall(r"--([\w-]+): ([^;]+);", text)) for text in (dark, by_system, by_switch)
+    ]
+
+
+def test_the_light_theme_is_the_same_by_system_and_by_switch(assets):
+    dark, by_system, by_switch = themes(assets)
+    assert by_system == by_switch
+    assert len(by_switch) > 10
+    assert set(by_switch) < set(dark)
+
+
+@pytest.mark.parametrize("theme", [0, 2], ids=["dark", "light"])
 @pytest.mark.parametrize(
     ("text", "background"),
     [
@@ -350,11 +368,13 @@ def test_every_possible_choice_has_letter_shape_and_colours(assets):
     + [("ink", name) for name in ("paper", "sun", "mint", "coral", "silver", "bronze")]
     + [("ink-quiet", "paper")],
 )
-def test_text_can_be_read_on_its_background(assets, text, background):
-    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", assets.files["css/base.css"].body.decode()))
+def test_text_can_be_read_on_its_background(assets, theme, text, background):
+    colours = themes(assets)[0] | themes(assets)[theme]
     assert contrast(colours[text], colours[background]) >= 4.5
-    # The edge of a field or button (WCAG 1.4.11).
-    assert contrast(colours["line"], colours["night-2"]) >= 3
+    # The edge of a field or button, time left, the ring of the focus (WCAG 1.4.11).
+    for edge in ("line", "gauge"):
+        for behind in ("night", "night-2"):
+            assert contrast(colours[edge], colours[behind]) >= 3
 
 
 def contrast(one: str, other: str) -> float:

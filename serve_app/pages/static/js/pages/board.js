@@ -14,6 +14,7 @@ import { Podium } from "../parts/podium.js";
 import { Progress } from "../parts/progress.js";
 import { QuestionStage, rightAnswers } from "../parts/question.js";
 import { Scoreboard } from "../parts/scoreboard.js";
+import { ThemeSwitch } from "../parts/switches.js";
 
 // Above so many players the names get more of the screen.
 const MANY = 24;
@@ -53,7 +54,7 @@ function Watching({ token, onLost }) {
   const { pin = "" } = session.claims;
   return html`
     <${ConnectionBanner} state=${state} kept="The quiz goes on." />
-    <header class="board-head"><${Brand} /><span class="board-title" dir="auto">${view.title}</span></header>
+    <header class="board-head"><${Brand} /><span class="board-title" dir="auto">${view.title}</span><${ThemeSwitch} /></header>
     <main class="board-main phase-${view.phase}"><${BoardPhase} view=${view} clock=${session.clock} pin=${pin} /></main>
     <${Foot} view=${view} pin=${pin} />`;
 }

@@ -20,6 +20,7 @@ import { Podium } from "../parts/podium.js";
 import { Connected } from "../parts/presence.js";
 import { QuestionStage } from "../parts/question.js";
 import { Scoreboard } from "../parts/scoreboard.js";
+import { ThemeSwitch } from "../parts/switches.js";
 
 function Host({ token }) {
   const session = useMemo(() => new Session(token, { onToken: (renewed) => keepToken("/host", renewed) }), [token]);
@@ -48,6 +49,7 @@ function Host({ token }) {
         <${LockButton} session=${session} view=${view} />`}
       ${!isOver(view) && html`<a class="button small" href="/board?pin=${pin}" target="_blank" rel="noopener">Big screen</a>`}
       ${libraryToken() && html`<a class="button small quiet-button" href="/library">Library</a>`}
+      <${ThemeSwitch} />
     </header>
     <main class="host-main phase-${view.phase}">
       <${HostPhase} session=${session} view=${view} pin=${pin} onRemove=${setLeaving} onMore=${() => setListed("all")} />

@@ -3,6 +3,7 @@
 import { html, render, useState } from "../../vendor/preact-htm.js";
 import { groupPin, isPin, pinStyle, readPin } from "../lib/pins.js";
 import { Brand } from "../parts/brand.js";
+import { ThemeSwitch } from "../parts/switches.js";
 
 const style = pinStyle();
 
@@ -31,7 +32,7 @@ function Landing() {
       <p id="pin-error" class="field-error" role="alert">${missing && style.rule}</p>
       <button class="button primary wide" type="submit">Join</button>
     </form>
-    <p class="landing-foot">Running a quiz? <a href="/library">Open the library</a></p>
+    <p class="landing-foot">Running a quiz? <a href="/library">Open the library</a> <${ThemeSwitch} /></p>
   </main>`;
 }
 

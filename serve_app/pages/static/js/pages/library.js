@@ -10,6 +10,7 @@ import { Confirm } from "../parts/dialog.js";
 import { Importer } from "../parts/importer.js";
 import { Past, Running, useSessions } from "../parts/running.js";
 import { StartDialog } from "../parts/settings.js";
+import { ThemeSwitch } from "../parts/switches.js";
 
 function Library({ token }) {
   const [quizzes, setQuizzes] = useState(null);
@@ -49,7 +50,8 @@ function Library({ token }) {
     });
 
   return html`<header class="host-head"><${Brand} /><span class="host-title">Quiz library</span>
-      <button class="button small quiet-button" onClick=${signOut}>Sign out</button></header>
+      <button class="button small quiet-button" onClick=${signOut}>Sign out</button>
+      <${ThemeSwitch} /></header>
     <main class="library">
       <div class="library-main">
       <${Running} token=${token} sessions=${sessions} />

@@ -8,6 +8,7 @@ import { number, percent, plural } from "../lib/words.js";
 import { PlayAgain } from "../parts/again.js";
 import { Brand } from "../parts/brand.js";
 import { People, Questions, TooFast } from "../parts/results.js";
+import { ThemeSwitch } from "../parts/switches.js";
 
 // The end of a session is noted a moment after everybody has seen it.
 const NOTED_TRIES = 20;
@@ -66,6 +67,7 @@ function Results({ sessionId, token }) {
   return html`<header class="host-head">
       <${Brand} /><span class="host-title" dir="auto">Results</span>
       ${libraryToken() && html`<a class="button small" href="/library">Library</a>`}
+      <${ThemeSwitch} />
     </header>
     <main class="results">
       <h1 dir="auto">${results.title}</h1>

@@ -8,6 +8,7 @@ import { groupPin } from "../lib/pins.js";
 import { keepPlace } from "../lib/place.js";
 import { countSeen } from "../lib/words.js";
 import { Brand } from "./brand.js";
+import { ThemeSwitch } from "./switches.js";
 
 export function JoinForm({ pin, title, place, onJoined }) {
   const [nickname, setNickname] = useState(place.nickname);
@@ -48,7 +49,7 @@ export function JoinForm({ pin, title, place, onJoined }) {
   };
 
   return html`<main class="join">
-    <${Brand} />
+    <div class="join-head"><${Brand} /><${ThemeSwitch} /></div>
     <form class="join-form" onSubmit=${submit} novalidate>
       <p class="eyebrow">PIN ${groupPin(pin)}</p>
       <h1 dir="auto">${title}</h1>
