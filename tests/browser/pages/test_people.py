@@ -278,11 +278,12 @@ async def test_operator_imports_a_file_and_opens_a_session(stage):
     text = (
         "#Q Which is the red planet?\n^ Mars\nA Mars\nB Venus\n\n#Q Broken one\n^ Nowhere\nA Here\n"
     )
+    await stage.press(library, "Import a quiz")
     await library.set_input_files(
         "input[type=file]",
         {"name": "planets.txt", "mimeType": "text/plain", "buffer": text.encode()},
     )
-    await library.get_by_role("button", name="Import").click()
+    await library.get_by_role("button", name="Import", exact=True).click()
     report = library.locator(".import-report")
     await expect(report).to_contain_text("1 question imported, 1 item left out")
     await stage.shoot("library", laptop=library)
@@ -291,7 +292,7 @@ async def test_operator_imports_a_file_and_opens_a_session(stage):
         "input[type=file]",
         {"name": "many.txt", "mimeType": "text/plain", "buffer": (text + "\n" + broken).encode()},
     )
-    await library.get_by_role("button", name="Import").click()
+    await library.get_by_role("button", name="Import", exact=True).click()
     await expect(report).to_contain_text("451 items left out")
     await expect(report.locator("tbody tr")).to_have_count(200)
     for more, shown in ((200, 400), (51, 451)):
@@ -306,7 +307,7 @@ async def test_operator_imports_a_file_and_opens_a_session(stage):
     ):
         file = {"name": name, "mimeType": "text/plain", "buffer": data}
         await library.set_input_files("input[type=file]", file)
-        await library.get_by_role("button", name="Import").click()
+        await library.get_by_role("button", name="Import", exact=True).click()
         if name == "x.json":
             await expect(report).to_contain_text("Its own title: 1 question imported")
             await expect(report).to_contain_text("kind: 'quiz' is none of single, multiple")
@@ -314,8 +315,28 @@ async def test_operator_imports_a_file_and_opens_a_session(stage):
         "This file cannot be imported: its format is not known; "
         "Rayquiz (JSON) and OpenTriviaQA (text) can be imported."
     )
+    await library.get_by_role("button", name="Done").click()
+    await library.get_by_role("searchbox", name="Search quizzes").fill("no quiz has this name")
+    await expect(library.locator(".card")).to_have_count(0)
+    await library.get_by_role("searchbox", name="Search quizzes").fill("PLANETS")
     await library.get_by_role("button", name="Play planets").first.click()
-    await library.get_by_role("button", name="Open the lobby").click()
+    presets = {
+        "Class": ["live", "speed_half_floor.v1", False, 4_000],
+        "Homework": ["self_paced", "accuracy.v1", False, 4_000],
+        "Party": ["live", "speed_half_floor.v1", True, 2_000],
+    }
+    for name, wanted in presets.items():
+        await library.get_by_role("radio", name=name).check()
+        async with library.expect_request("**/api/sessions") as opened:
+            # Sent once for each, and answered for the last one only.
+            if name != "Party":
+                await library.route("**/api/sessions", lambda route: route.abort(), times=1)
+            await library.get_by_role("button", name="Open the lobby").click()
+        settings = (await opened.value).post_data_json["settings"]
+        shown = ("mode", "scoring", "streak_bonus", "preview_ms")
+        assert [settings[field] for field in shown] == wanted
+        if name != "Party":
+            await expect(library.locator(".settings .field-error")).not_to_be_empty()
     await library.wait_for_url(re.compile(r"/host$"))
     await expect(library.get_by_role("button", name="Start")).to_be_visible()
 

@@ -4,8 +4,9 @@ import { html, useState } from "../../vendor/preact-htm.js";
 import { call } from "../lib/api.js";
 import { QUIZ_BYTES_MAX } from "../lib/facts.js";
 import { plural } from "../lib/words.js";
+import { Dialog } from "./dialog.js";
 
-export function Importer({ token, onImported }) {
+export function ImportDialog({ token, onImported, onClose }) {
   const [title, setTitle] = useState("");
   const [file, setFile] = useState(null);
   const [busy, setBusy] = useState(false);
@@ -35,14 +36,17 @@ export function Importer({ token, onImported }) {
     setBusy(false);
   };
 
-  return html`<form class="importer" onSubmit=${submit}>
-    <h2>Import a quiz</h2>
+  return html`<${Dialog} title="Import a quiz" onClose=${onClose} wide><form class="importer" onSubmit=${submit}>
     <label>File<input type="file" accept=".json,.txt,application/json,text/plain" onChange=${choose} /></label>
     <label>Title <small>(if it should differ from the file’s)</small><input class="text-input" value=${title} onInput=${(event) => setTitle(event.target.value)} /></label>
-    <button class="button" type="submit" aria-busy=${busy}>${busy ? "Importing…" : "Import"}</button>
+    <p class="quiet">From a Rayquiz file (JSON) or from OpenTriviaQA (text).</p>
     <p class="field-error" role="alert">${problem}</p>
     ${report && html`<${Report} report=${report} />`}
-  </form>`;
+    <div class="dialog-actions">
+      <button class="button primary" type="submit" aria-busy=${busy}>${busy ? "Importing…" : "Import"}</button>
+      <button class="button" type="button" onClick=${onClose}>${report ? "Done" : "Cancel"}</button>
+    </div>
+  </form><//>`;
 }
 
 // What is wrong with the file, without the name of the field that it came in.

@@ -5,6 +5,7 @@ import { call } from "../lib/api.js";
 import { openResults, openWithToken } from "../lib/keys.js";
 import { groupPin } from "../lib/pins.js";
 import { hostAgain, pageOfSessions } from "../lib/sessions.js";
+import { Cover } from "./cover.js";
 import { Confirm } from "./dialog.js";
 
 // What the operator's sessions are, and how to get more: {running, past, problem, attempt, more}.
@@ -74,8 +75,9 @@ export function Past({ token, sessions }) {
   const { past, more } = sessions;
   if (!past.length) return null;
   return html`<section class="past">
-    <h2>Played</h2>
+    <h2>Recent sessions</h2>
     <ul>${past.map((session) => html`<li key=${session.session_id} class="quiz-row">
+      <${Cover} title=${session.title} />
       <div><h3 dir="auto">${session.title}</h3><p class="quiet">${dayOf(session)}</p></div>
       <button class="button small" aria-label="Results of ${session.title}, ${dayOf(session)}" onClick=${() => openResults(session.session_id, token)}>Results</button>
     </li>`)}</ul>
