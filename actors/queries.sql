@@ -42,6 +42,12 @@ RETURNING session_id;
 -- One version of a quiz as sessions pin it, also when it is out of the library by now.
 SELECT body FROM quiz_versions WHERE quiz_id = $1 AND version = $2;
 
+-- name: session_quiz
+-- The quiz as a session pins it, for its host.
+SELECT v.body FROM sessions AS s
+JOIN quiz_versions AS v ON v.quiz_id = s.quiz_id AND v.version = s.quiz_version
+WHERE s.session_id = $1;
+
 -- name: assign_actor
 -- Compare-and-set: give the session an actor if it still has the one that was lost (or none).
 UPDATE sessions SET actor_name = $2

@@ -72,6 +72,18 @@ class ResultsReader:
         )
         return [FastRow(**dict(row)) for row in found]
 
+    async def quiz(self, session_id: SessionId) -> bytes:
+        """The quiz that a session pins, key included, as JSON; see :class:`engine.model.Quiz`.
+
+        Raises:
+            NotFound: there is no such session.
+        """
+        found = await self._fetch("session_quiz", session_id)
+        if not found:
+            raise NotFound(f"session: {session_id} does not exist")
+        body = found[0]["body"]
+        return body.encode() if isinstance(body, str) else bytes(body)
+
     async def require_finished(self, session_id: SessionId) -> None:
         """Return when all that was stored of a finished session can be read from this database.
 

@@ -19,6 +19,8 @@ class RosterFilter(StrEnum):
     #: Those who joined within ``ROSTER_RECENT_MS``.
     RECENT = "recent"
     NEVER_CONNECTED = "never_connected"
+    #: Those who have not answered the question that is open; nobody while none is.
+    UNANSWERED = "unanswered"
 
 
 class Person(NamedTuple):
@@ -53,12 +55,16 @@ def roster_page(
     needle = fold_nickname(search.strip())
     since_ms = now_ms - limits.ROSTER_RECENT_MS
     people = state.participants
+    opening = state.current
+    is_open = opening is not None and opening.opened_ms and not opening.closed
+    answered = opening.answers.keys() if opening is not None and is_open else people.keys()
     found = [
         who
         for folded, who in state.nicknames.items()
         if needle in folded
         and (only is not RosterFilter.RECENT or people[who].joined_ms > since_ms)
         and (only is not RosterFilter.NEVER_CONNECTED or who in unseen)
+        and (only is not RosterFilter.UNANSWERED or who not in answered)
     ]
     found.sort(reverse=True)
     page = [who for who in found if not before or who < before][:rows]

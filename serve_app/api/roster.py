@@ -31,7 +31,8 @@ async def roster(
 
     ``search`` is part of a nickname, whatever the case. ``only``: ``recent`` joined within the last
     minute; ``never_connected`` has joined and not opened the game, as a program does that fills a
-    lobby. ``connected`` is null while that cannot be told.
+    lobby; ``unanswered`` has not answered the question that is open. ``connected`` is null
+    while that cannot be told.
     """
     session = SessionId(session_id)
     replica = replica_of(request)

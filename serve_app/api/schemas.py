@@ -214,6 +214,13 @@ class TicketOut(BaseModel):
     expires_in_s: int
 
 
+class HostCodeOut(BaseModel):
+    """A QR code: the SVG path of its dark units, in a square of so many."""
+
+    size: int
+    path: str
+
+
 class RevocationIn(_In):
     """Whose tokens of a session end; those who have one need a new link, or join again."""
 

@@ -134,6 +134,21 @@ async def presence(session_id: SessionPath, request: Request, _: Host) -> Presen
 
 
 @router.get(
+    "/sessions/{session_id}/quiz",
+    tags=["host"],
+    summary="Get the quiz that is played, with its key",
+    responses={200: {"content": {"application/json": {}}}},
+)
+async def quiz(session_id: SessionPath, request: Request, _: Host) -> Response:
+    """The version that the session pins, whatever became of it in the library."""
+    session = SessionId(session_id)
+    body = await read_session(
+        request, session, lambda database: ResultsReader(database).quiz(session)
+    )
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+@router.get(
     "/sessions/{session_id}/results",
     tags=["host"],
     summary="Results of a finished session",

@@ -13,9 +13,17 @@ from engine import limits
 from engine.errors import Conflict, Unauthorized
 from engine.ids import SessionId
 from serve_app.api.context import GuardedRoute, Host, Member, no_store, replica_of
-from serve_app.api.schemas import RevocationIn, RevocationOut, TicketOut, TokenIn, TokenOut
+from serve_app.api.schemas import (
+    HostCodeOut,
+    RevocationIn,
+    RevocationOut,
+    TicketOut,
+    TokenIn,
+    TokenOut,
+)
 from serve_app.auth import Claims, Role
 from serve_app.errors import TooOften
+from serve_app.qr_path import qr_path
 from serve_app.replica import Replica
 
 log = logging.getLogger(__name__)
@@ -75,6 +83,26 @@ async def make_token(
     return TokenOut(
         session_id=session, role=role, token=token, expires_in_s=expires_s - int(time.time())
     )
+
+
+@router.post(
+    "/sessions/{session_id}/host_codes",
+    status_code=201,
+    tags=["host"],
+    summary="Get a code that opens the host console on another device",
+)
+async def make_host_code(session_id: SessionPath, request: Request, _: Host) -> HostCodeOut:
+    """Whoever scans it is a host of the session: show it to nobody else.
+
+    The token stands in the address's fragment, which browsers send to no server.
+    """
+    session = SessionId(session_id)
+    replica = replica_of(request)
+    info = await _open_session(replica, session)
+    log.warning("action=host_code_made session=%s", session)
+    token = replica.tokens.of_session(Role.HOST, info.session_id, info.pin)
+    address = f"{replica.settings.public_url.rstrip('/')}/host#token={token}"
+    return HostCodeOut(**qr_path(address)._asdict())
 
 
 @router.post(

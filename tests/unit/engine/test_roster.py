@@ -57,3 +57,15 @@ def test_the_newest_and_those_who_never_connected_can_be_told_apart(driver):
     assert [person.participant_id for person in people] == [250, 8, 7]
     assert not any(person.has_connected for person in people)
     assert all(person.has_connected for person in page(driver)[1])
+
+
+def test_those_who_have_not_answered_are_told_while_a_question_is_open(driver):
+    waiting = RosterFilter.UNANSWERED
+    assert page(driver, only=waiting) == (0, [])
+    driver.move(Step.START)
+    for who in range(1, 249):
+        driver.answer(who, 0)
+    matching, people = page(driver, only=waiting)
+    assert (matching, [person.participant_id for person in people]) == (2, [250, 249])
+    driver.move(Step.CLOSE)
+    assert page(driver, only=waiting) == (0, [])

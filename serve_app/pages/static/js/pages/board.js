@@ -6,6 +6,7 @@ import { announce, screenOf, useAwake, useSession, useTopOn } from "../lib/hooks
 import { tokenOfPage } from "../lib/keys.js";
 import { groupPin, readPin } from "../lib/pins.js";
 import { Session } from "../lib/session.js";
+import { useSound } from "../lib/sound.js";
 import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
 import { Brand, joinAddress } from "../parts/brand.js";
 import { Highlights } from "../parts/highlights.js";
@@ -14,7 +15,7 @@ import { Podium } from "../parts/podium.js";
 import { Progress } from "../parts/progress.js";
 import { QuestionStage, rightAnswers } from "../parts/question.js";
 import { Scoreboard } from "../parts/scoreboard.js";
-import { ThemeSwitch } from "../parts/switches.js";
+import { FullScreenButton, SoundSwitch, ThemeSwitch } from "../parts/switches.js";
 
 // Above so many players the names get more of the screen.
 const MANY = 24;
@@ -44,6 +45,7 @@ function Watching({ token, onLost }) {
   const { view } = state;
   useAnnouncements(view);
   useTopOn(view && screenOf(view));
+  const sound = useSound("board", view, session.clock);
   // A token that was good and was ended is no reason to leave the screen empty: the PIN gives another.
   // One that never was good is not asked for again and again.
   const isLost = state.ended?.name === "unauthorized" && view && onLost;
@@ -54,7 +56,7 @@ function Watching({ token, onLost }) {
   const { pin = "" } = session.claims;
   return html`
     <${ConnectionBanner} state=${state} kept="The quiz goes on." />
-    <header class="board-head"><${Brand} /><span class="board-title" dir="auto">${view.title}</span><${ThemeSwitch} /></header>
+    <header class="board-head"><${Brand} /><span class="board-title" dir="auto">${view.title}</span><span class="switches"><${SoundSwitch} sound=${sound} /><${FullScreenButton} /><${ThemeSwitch} /></span></header>
     <main class="board-main phase-${view.phase}"><${BoardPhase} view=${view} clock=${session.clock} pin=${pin} /></main>
     <${Foot} view=${view} pin=${pin} />`;
 }

@@ -5,11 +5,13 @@ import { announce, screenOf, useAwake, useSession, useTopOn } from "../lib/hooks
 import { keepToken, libraryToken, openResults, tokenOfPage } from "../lib/keys.js";
 import { groupPin } from "../lib/pins.js";
 import { Session } from "../lib/session.js";
+import { useSound } from "../lib/sound.js";
 import { plural } from "../lib/words.js";
 import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
 import { Brand } from "../parts/brand.js";
 import { Controls } from "../parts/controls.js";
 import { Confirm } from "../parts/dialog.js";
+import { Handover } from "../parts/handover.js";
 import { Highlights } from "../parts/highlights.js";
 import { JoinCard, Roster } from "../parts/lobby.js";
 import { FloodBanner, LockButton } from "../parts/lock.js";
@@ -18,9 +20,10 @@ import { Progress } from "../parts/progress.js";
 import { Players } from "../parts/players.js";
 import { Podium } from "../parts/podium.js";
 import { Connected } from "../parts/presence.js";
+import { Prompter } from "../parts/prompter.js";
 import { QuestionStage } from "../parts/question.js";
 import { Scoreboard } from "../parts/scoreboard.js";
-import { ThemeSwitch } from "../parts/switches.js";
+import { FullScreenButton, SoundSwitch, ThemeSwitch } from "../parts/switches.js";
 
 function Host({ token }) {
   const session = useMemo(() => new Session(token, { onToken: (renewed) => keepToken("/host", renewed) }), [token]);
@@ -28,6 +31,7 @@ function Host({ token }) {
   const state = useSession(session);
   useAwake(!state.ended);
   const [leaving, setLeaving] = useState(null);
+  const [isMoving, setMoving] = useState(false);
   // Whom the list of players shows at first; null while it is closed.
   const [listed, setListed] = useState(null);
   const { view } = state;
@@ -35,6 +39,7 @@ function Host({ token }) {
     if (view) announce(PHASE_NAMES[view.phase] ?? "");
   }, [view?.phase, view?.opening_no]);
   useTopOn(view && screenOf(view));
+  const sound = useSound("host", view, session.clock);
   if (!canShow(state)) return html`<${NoView} session=${session} state=${state} hint=${hintFor(session, state)} />`;
   const { pin = "", sid } = session.claims;
   return html`
@@ -47,9 +52,10 @@ function Host({ token }) {
       ${!isOver(view) && html`<${Connected} sessionId=${sid} token=${session.credentials.token} players=${view.participants_count} />`}
       ${!isOver(view) && html`<button class="button small" onClick=${() => setListed("all")}>Players</button>
         <${LockButton} session=${session} view=${view} />`}
+      ${!isOver(view) && html`<button class="button small" onClick=${() => setMoving(true)}>Use a phone</button>`}
       ${!isOver(view) && html`<a class="button small" href="/board?pin=${pin}" target="_blank" rel="noopener">Big screen</a>`}
       ${libraryToken() && html`<a class="button small quiet-button" href="/library">Library</a>`}
-      <${ThemeSwitch} />
+      <span class="switches"><${SoundSwitch} sound=${sound} /><${FullScreenButton} /><${ThemeSwitch} /></span>
     </header>
     <main class="host-main phase-${view.phase}">
       <${HostPhase} session=${session} view=${view} pin=${pin} onRemove=${setLeaving} onMore=${() => setListed("all")} />
@@ -64,6 +70,7 @@ function Host({ token }) {
       ]}
       onClose=${() => setLeaving(null)}
     />`}
+    ${isMoving && html`<${Handover} session=${session} onClose=${() => setMoving(false)} />`}
     ${listed && html`<${Players} session=${session} state=${state} sessionId=${sid} token=${session.credentials.token} first=${listed}
       onClose=${() => setListed(null)} />`}`;
 }
@@ -113,6 +120,7 @@ function HostPhase({ session, view, pin, onRemove, onMore }) {
     case "question_open":
     case "question_closed":
       return html`<${QuestionStage} view=${view} clock=${clock} />
+        <${Prompter} session=${session} view=${view} />
         <div class="host-side">
           ${view.phase !== "preview" && html`<p class="answer-count"><b>${view.answers_count}</b> of ${view.participants_count} answered</p>`}
           ${players}
@@ -125,6 +133,7 @@ function HostPhase({ session, view, pin, onRemove, onMore }) {
           <${Scoreboard} key=${view.opening_no} rows=${view.scoreboard} opening=${view.opening_no} />
         ${view.phase === "scoreboard" && html`<${Highlights} view=${view} />`}
         </section>
+        ${view.phase === "scoreboard" && html`<${Prompter} session=${session} view=${view} />`}
         <div class="host-side">${players}</div>`;
     case "finished":
       return html`<${Podium} rows=${view.scoreboard} title=${view.title} />

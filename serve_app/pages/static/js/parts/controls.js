@@ -2,6 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "../../vendor/preact-htm.js";
 import { EXTEND_MS, ERROR_TEXTS } from "../lib/facts.js";
+import { BigTime } from "./countdown.js";
 import { Confirm } from "./dialog.js";
 
 const NEXT_KEYS = [" ", "Enter", "ArrowRight"];
@@ -48,6 +49,7 @@ export function Controls({ session, state }) {
       <p class="controls-note" role="status">${isMoving ? "Sending…" : fault && (ERROR_TEXTS[fault.code] ?? fault.detail)}</p>
       ${action && !isMoving && !fault && !isEmpty && html`<p class="key-hint">Space, Enter or → moves on</p>`}
     </div>
+    ${(view.phase === "preview" || view.phase === "question_open") && html`<${BigTime} clock=${session.clock} question=${view.question} />`}
     <button class="button quiet-button" onClick=${() => setAsks(true)}>End…</button>
     ${view.phase === "question_open" &&
     html`<button class="button" onClick=${() => session.move("extend", { extra_ms: EXTEND_MS })}>+${EXTEND_MS / 1000} s</button>`}

@@ -46,3 +46,10 @@ export function OpensIn({ clock, question }) {
   const seconds = Math.ceil((useCountdown(clock, question.closes_ms) ?? 0) / 1000);
   return html`<p class="opens-in" translate="no">${seconds > 0 ? `Answers in ${seconds}` : "Here they come"}</p>`;
 }
+
+// The seconds alone, to be read out of the corner of an eye. The ring or the note beside the question tells
+// them to screen readers.
+export function BigTime({ clock, question }) {
+  const seconds = Math.ceil((useCountdown(clock, question.closes_ms) ?? 0) / 1000);
+  return html`<span class="big-time ${seconds <= SOON_S ? "soon" : ""}" translate="no" aria-hidden="true">${seconds}</span>`;
+}
