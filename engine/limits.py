@@ -12,6 +12,8 @@ from typing import Final
 QUIZ_QUESTIONS_MAX: Final = 2_000
 #: Characters in a quiz's title.
 TITLE_CHARS_MAX: Final = 200
+#: Cells in a row of a spreadsheet. Source: Microsoft, "Excel specifications and limits".
+SHEET_COLUMNS_MAX: Final = 16_384
 #: Characters in a quiz's description or attribution.
 DESCRIPTION_CHARS_MAX: Final = 2_000
 #: Characters in a question. Kahoot warns above 120; OpenTriviaQA's longest is about 600.
@@ -549,3 +551,5 @@ assert (
     + ACCEPTED_MAX * TYPED_CHARS_MAX * 4
     <= FRAME_BYTES_MAX
 ), "the largest possible snapshot fits one frame"
+# A line of the results holds three cells for each question, beside six.
+assert 3 * QUIZ_QUESTIONS_MAX + 6 <= SHEET_COLUMNS_MAX

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -44,14 +44,21 @@ from serve_app.api.schemas import (
 )
 from serve_app.auth import Role
 from serve_app.presence import present_in
-from serve_app.results_files import csv_file, json_file
+from serve_app.results_files import csv_file, json_file, xlsx_file
 from serve_app.viewer import error_of
+from serve_app.xlsx import MEDIA_TYPE
 
 _T = TypeVar("_T")
 
 router = APIRouter(route_class=GuardedRoute)
 
 SessionPath = Annotated[str, "the session's id"]
+#: Results as files: what makes one, and its type.
+_FILES: Final = {
+    "json": (json_file, "application/json"),
+    "csv": (csv_file, "text/csv"),
+    "xlsx": (xlsx_file, MEDIA_TYPE),
+}
 
 
 @router.post(
@@ -152,7 +159,7 @@ async def quiz(session_id: SessionPath, request: Request, _: Host) -> Response:
     "/sessions/{session_id}/results",
     tags=["host"],
     summary="Results of a finished session",
-    responses={200: {"content": {"application/json": {}, "text/csv": {}}}},
+    responses={200: {"content": {"application/json": {}, "text/csv": {}, MEDIA_TYPE: {}}}},
 )
 async def results(
     session_id: SessionPath,
@@ -161,7 +168,10 @@ async def results(
     *,
     leave_out_too_fast: bool = False,
     format: Annotated[  # noqa: A002 - the name in the address
-        Literal["json", "csv"], Query(description="`csv`: a line for each player")
+        Literal["json", "csv", "xlsx"],
+        Query(
+            description="`csv`: a line for each player; `xlsx`: that, and the questions with their key"
+        ),
     ] = "json",
 ) -> Response:
     """Quiz with its key, scoreboard and every answer, from the database.
@@ -184,12 +194,8 @@ async def results(
         return await read_session(request, session, finished)
 
     played = PlayedSession(session, read_finished, leave_out_too_fast=leave_out_too_fast)
-    file, media_type = (
-        (json_file(played), "application/json")
-        if format == "json"
-        else (csv_file(played), "text/csv")
-    )
-    return Download(request.app.state.downloads, session, file, media_type)
+    make, media_type = _FILES[format]
+    return Download(request.app.state.downloads, session, make(played), media_type)
 
 
 @router.get(

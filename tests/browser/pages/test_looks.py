@@ -1,5 +1,7 @@
 """What a person chooses about the looks of the pages, and how they are kept."""
 
+import asyncio
+
 import pytest
 from playwright.async_api import expect
 
@@ -46,7 +48,9 @@ async def test_a_board_sounds_only_where_the_switch_is_on_and_remembers_it(stage
     await board.wait_for_timeout(1_000)  # two tones of the lobby's, if there were any
     assert await board.evaluate("tones") == 0
     await switch.click()
-    await board.wait_for_function("tones > 1", timeout=20_000)
+    async with asyncio.timeout(20):
+        while await board.evaluate("tones") < 2:
+            await board.wait_for_timeout(200)
     await board.reload()
     await expect(switch).to_have_attribute("aria-pressed", "true")
     await switch.click()

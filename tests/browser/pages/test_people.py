@@ -315,7 +315,7 @@ async def test_operator_imports_a_file_and_opens_a_session(stage):
         "This file cannot be imported: its format is not known; "
         "Rayquiz (JSON) and OpenTriviaQA (text) can be imported."
     )
-    await library.get_by_role("button", name="Done").click()
+    await library.get_by_role("button", name="Cancel").click()
     await library.get_by_role("searchbox", name="Search quizzes").fill("no quiz has this name")
     await expect(library.locator(".card")).to_have_count(0)
     await library.get_by_role("searchbox", name="Search quizzes").fill("PLANETS")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,19 @@ async def test_host_two_phones_and_board_play_a_whole_quiz(stage):
     table = Path(await (await download.value).path()).read_text("utf-8-sig").splitlines()
     assert table[0].startswith("rank,name,points,answered,right")
     assert [line.split(",")[1] for line in table[1:]] == ["Mia", "Ben"]
+    async with host.expect_download() as download:
+        await stage.press(host, "Download Excel (XLSX)")
+    with zipfile.ZipFile(await (await download.value).path()) as book:
+        questions, people = (book.read(f"xl/worksheets/sheet{n}.xml").decode() for n in (1, 2))
+    assert "B: Jupiter" in questions
+    assert "Andromeda" in people
+    await stage.press(host, "Answers of Ben")
+    await expect(host.locator(".person-answers li")).to_have_text(
+        [re.compile("C: Venus"), re.compile("No answer"), re.compile("Andromeda")]
+    )
+    await host.emulate_media(media="print")
+    await expect(host.locator(".question-result").first).to_be_visible()
+    await expect(host.locator("button:visible")).to_have_count(0)
 
 
 async def test_reload_in_mid_question_keeps_place_and_tap(stage):

@@ -14,7 +14,11 @@ import { ThemeSwitch } from "../parts/switches.js";
 const NOTED_TRIES = 20;
 const NOTED_MS = 500;
 
-const TYPES = { csv: "text/csv", json: "application/json" };
+const TYPES = {
+  csv: "text/csv",
+  json: "application/json",
+  xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+};
 
 async function whenNoted(ask) {
   for (let tries = 1; ; tries += 1) {
@@ -74,6 +78,7 @@ function Results({ sessionId, token }) {
       <${Summary} results=${results} />
       <div class="results-actions">
         <button class="button primary" onClick=${() => save("csv")}>Download table (CSV)</button>
+        <button class="button" onClick=${() => save("xlsx")}>Download Excel (XLSX)</button>
         <button class="button" onClick=${() => save("json")}>As JSON</button>
         <button class="button" onClick=${() => print()}>Print</button>
         ${libraryToken() && html`<${PlayAgain} token=${libraryToken()} sessionId=${sessionId} />`}

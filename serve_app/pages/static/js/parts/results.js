@@ -1,8 +1,8 @@
 // What a finished session has brought: its questions, hardest first, and its people.
 
-import { html } from "../../vendor/preact-htm.js";
+import { html, useState } from "../../vendor/preact-htm.js";
 import { isCode, number, percent, plural } from "../lib/words.js";
-import { ChoiceMark } from "./shapes.js";
+import { CHOICES, ChoiceMark } from "./shapes.js";
 
 const NAMES_SHOWN = 5;
 // Different texts that were typed for one question; the rest is in the table.
@@ -67,20 +67,49 @@ function TypedAnswers({ question, answers }) {
 }
 
 export function People({ results }) {
-  const elapsed = new Map();
-  for (const { participant_id: who, elapsed_ms: ms } of results.answers) elapsed.set(who, (elapsed.get(who) ?? 0) + ms);
+  const [opened, setOpened] = useState(null);
+  const given = new Map();
+  for (const answer of results.answers) {
+    const { participant_id: who } = answer;
+    given.set(who, [...(given.get(who) ?? []), answer]);
+  }
   const count = results.openings.length;
   return html`<section class="results-people">
     <h2>Players</h2>
     <div class="table-box" tabindex="0" role="region" aria-label="Players"><table>
-      <thead><tr><th scope="col">Place</th><th scope="col">Name</th><th scope="col">Points</th><th scope="col">Correct</th><th scope="col">Answered</th><th scope="col">Time</th></tr></thead>
-      <tbody>${results.scoreboard.map((row) => html`<tr key=${row.participant_id}>
-        <td>${row.points > 0 ? row.rank : "–"}</td><th scope="row"><bdi>${row.nickname}</bdi></th><td>${number(row.points)}</td>
-        <td>${row.correct} of ${count}</td><td>${row.answered} of ${count}</td>
-        <td>${Math.round((elapsed.get(row.participant_id) ?? 0) / 1000)} s</td>
-      </tr>`)}</tbody>
+      <thead><tr><th scope="col">Place</th><th scope="col">Name</th><th scope="col">Points</th><th scope="col">Correct</th><th scope="col">Answered</th><th scope="col">Time</th><td></td></tr></thead>
+      <tbody>${results.scoreboard.map((row) => {
+        const who = row.participant_id;
+        const answers = given.get(who) ?? [];
+        const isOpen = opened === who;
+        return [
+          html`<tr key=${who}>
+            <td>${row.points > 0 ? row.rank : "–"}</td><th scope="row"><bdi>${row.nickname}</bdi></th><td>${number(row.points)}</td>
+            <td>${row.correct} of ${count}</td><td>${row.answered} of ${count}</td>
+            <td>${Math.round(answers.reduce((sum, answer) => sum + answer.elapsed_ms, 0) / 1000)} s</td>
+            <td><button class="person-open" aria-expanded=${isOpen} aria-label="Answers of ${row.nickname}" onClick=${() => setOpened(isOpen ? null : who)}>${isOpen ? "▴" : "▾"}</button></td>
+          </tr>`,
+          isOpen && html`<tr key="${who} answers" class="person-answers"><td colspan="7"><${PersonAnswers} results=${results} answers=${answers} /></td></tr>`,
+        ];
+      })}</tbody>
     </table></div>
   </section>`;
+}
+
+// What one player has said to each question.
+function PersonAnswers({ results, answers }) {
+  return html`<ol>${results.openings.map((opening) => {
+    const question = results.quiz.questions[opening.question_index];
+    const answer = answers.find((other) => other.opening === opening.opening);
+    const said = answer && (answer.text || answer.choices.map((index) => `${CHOICES[index].letter}: ${question.choices[index]}`).join(", "));
+    return html`<li key=${opening.opening} class=${answer?.correct ? "is-right" : ""}>
+      <p class="quiet" dir="auto">${opening.question_index + 1}. ${question.text}</p>
+      ${answer
+        ? html`<p><b>${answer.correct ? "✓" : "✕"}<span class="unseen">${answer.correct ? "correct" : "not correct"}</span></b> <span dir="auto">${said}</span>
+          <span class="quiet"> · ${(answer.elapsed_ms / 1000).toFixed(1)} s · ${plural(answer.points, "point")}</span></p>`
+        : html`<p class="quiet">No answer</p>`}
+    </li>`;
+  })}</ol>`;
 }
 
 // Answers that no human gave, and the choice to leave them out.
