@@ -52,8 +52,8 @@ function Host({ token }) {
       ${!isOver(view) && html`<${Connected} sessionId=${sid} token=${session.credentials.token} players=${view.participants_count} />`}
       ${!isOver(view) && html`<button class="button small" onClick=${() => setListed("all")}>Players</button>
         <${LockButton} session=${session} view=${view} />`}
-      ${!isOver(view) && html`<button class="button small" onClick=${() => setMoving(true)}>Use a phone</button>`}
-      ${!isOver(view) && html`<a class="button small" href="/board?pin=${pin}" target="_blank" rel="noopener">Big screen</a>`}
+      ${!isOver(view) && html`<button class="button small for-laptops" onClick=${() => setMoving(true)}>Use a phone</button>`}
+      ${!isOver(view) && html`<a class="button small for-laptops" href="/board?pin=${pin}" target="_blank" rel="noopener">Big screen</a>`}
       ${libraryToken() && html`<a class="button small quiet-button" href="/library">Library</a>`}
       <span class="switches"><${SoundSwitch} sound=${sound} /><${FullScreenButton} /><${ThemeSwitch} /></span>
     </header>
