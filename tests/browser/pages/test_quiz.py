@@ -103,6 +103,15 @@ async def test_host_two_phones_and_board_play_a_whole_quiz(stage):
 
     await expect(mia.get_by_role("heading", name="You won!")).to_be_visible()
     await expect(ben.get_by_role("heading", name="Well played!")).to_be_visible()
+    await ben.get_by_text("Your answers").click()
+    await expect(ben.locator(".own-review li")).to_have_text(
+        [
+            re.compile("✕ C: Venus.*Correct: B: Jupiter"),
+            re.compile("No answer.*A: Titan, C: Enceladus"),
+            re.compile("Andromeda.*Milky Way"),
+        ]
+    )
+    await stage.shoot("review", phone=ben)
     await expect(board.locator(".step-1.shown .nickname")).to_have_text("Mia")
     await stage.shoot("podium", **screens)
     await stage.press(host, "See the results")

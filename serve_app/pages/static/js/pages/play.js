@@ -5,6 +5,7 @@ import { callUntilAnswered, waitingText } from "../lib/api.js";
 import { announce, screenOf, useFocusOn, useAwake, useSession, useTopOn } from "../lib/hooks.js";
 import { groupPin, readPin } from "../lib/pins.js";
 import { keepPlace, placeOf } from "../lib/place.js";
+import { keepForReview } from "../lib/review.js";
 import { Session } from "../lib/session.js";
 import { plural } from "../lib/words.js";
 import { AnswerPad } from "../parts/answer.js";
@@ -108,6 +109,12 @@ function PlayPhase({ session, state }) {
     const timer = setTimeout(() => session.sayHelloAgain(), RESULT_WAIT_MS);
     return () => clearTimeout(timer);
   }, [lacksResult, opening]);
+  useEffect(() => {
+    if (!result || !view.reveal) return;
+    const { correct, gained: points } = result;
+    const answer = result.answered ? session.answerOf(opening) : null;
+    keepForReview(session.claims, { question, key: view.reveal, answer, correct, points });
+  }, [result, opening]);
   const hasPlayed = useRef(false);
   if (phase !== "finished") hasPlayed.current = true;
   const told = useRef(0);
@@ -150,7 +157,7 @@ function PlayPhase({ session, state }) {
     case "self_paced_open":
       return html`<${SelfPaced} session=${session} state=${state} />`;
     case "finished":
-      return html`<${Finale} view=${view} you=${you} heading=${heading} isWatched=${hasPlayed.current} />`;
+      return html`<${Finale} claims=${session.claims} view=${view} you=${you} heading=${heading} isWatched=${hasPlayed.current} />`;
     default:
       return html`<section class="waiting"><h1 ref=${heading} tabindex="-1">The host has ended this quiz</h1><p><a href="/">To the start</a></p></section>`;
   }

@@ -2,6 +2,7 @@
 
 import { html, useEffect, useState } from "../../vendor/preact-htm.js";
 import { announce, useFocusOn, useTopOn } from "../lib/hooks.js";
+import { keepForReview } from "../lib/review.js";
 import { plural } from "../lib/words.js";
 import { AnswerPad } from "./answer.js";
 import { questionNote, QuestionText } from "./question.js";
@@ -21,6 +22,13 @@ export function SelfPaced({ session, state }) {
   useEffect(() => {
     if (isThere) announce(question.text);
   }, [isThere, opening]);
+
+  const key = isThere && receipts[opening]?.reveal;
+  useEffect(() => {
+    if (!key) return;
+    const { correct, points = 0 } = receipts[opening];
+    keepForReview(session.claims, { question, key, answer: receipts[opening], correct, points });
+  }, [key, opening]);
 
   if (!opening) {
     return html`<section class="waiting">

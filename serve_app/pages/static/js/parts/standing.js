@@ -7,6 +7,7 @@ import { announce } from "../lib/hooks.js";
 import { revealMs } from "../lib/reveal.js";
 import { isCode, number, ordinal, plural } from "../lib/words.js";
 import { rightAnswers } from "./question.js";
+import { OwnReview } from "./review.js";
 import { CHOICES } from "./shapes.js";
 
 const PODIUM_WORDS = { 1: "You won!", 2: "Second place!", 3: "Third place!" };
@@ -60,7 +61,7 @@ export function Standing({ rank, points, count, ahead }) {
 
 // The end as the room sees it: a phone tells nobody's place before the big screen does. `isWatched`
 // says whether this page has seen the quiz end; one that comes later has nothing to wait for.
-export function Finale({ view, you, heading, isWatched }) {
+export function Finale({ claims, view, you, heading, isWatched }) {
   const [isTold, setTold] = useState(!isWatched);
   useEffect(() => {
     const timer = setTimeout(() => setTold(true), isWatched ? revealMs(view.scoreboard) : 0);
@@ -69,12 +70,12 @@ export function Finale({ view, you, heading, isWatched }) {
   useEffect(() => {
     if (isWatched && isTold) heading.current?.focus({ preventScroll: true });
   }, [isTold]);
-  if (isTold) return html`<${FinalPlace} view=${view} you=${you} heading=${heading} />`;
+  if (isTold) return html`<${FinalPlace} claims=${claims} view=${view} you=${you} heading=${heading} />`;
   return html`<section class="waiting"><h1 ref=${heading} tabindex="-1">And the winner is…</h1>
     <p>Look at the big screen.</p></section>`;
 }
 
-function FinalPlace({ view, you, heading }) {
+function FinalPlace({ claims, view, you, heading }) {
   const row = view.scoreboard.find((other) => other.participant_id === you.participant_id);
   const rank = row?.rank ?? you.rank;
   const points = row?.points ?? you.points ?? 0;
@@ -88,6 +89,7 @@ function FinalPlace({ view, you, heading }) {
     <h1 ref=${heading} tabindex="-1">${words}</h1>
     <p class="result-note"><bdi>${you.nickname}</bdi></p>
     <${Standing} rank=${rank} points=${points} count=${view.participants_count} />
+    <${OwnReview} claims=${claims} />
     <p><a class="button" href="/">Join another quiz</a></p>
   </section>`;
 }
