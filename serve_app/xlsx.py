@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import IO, Final
-from xml.sax.saxutils import escape, quoteattr
 
 MEDIA_TYPE: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _XML = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
@@ -96,7 +96,7 @@ class Workbook:
             "xl/workbook.xml",
             f'<workbook xmlns="{_MAIN}" xmlns:r="{_RELS}"><sheets>'
             + "".join(
-                f'<sheet name={quoteattr(name)} sheetId="{n}" r:id="r{n}"/>'
+                f'<sheet name="{escape(name)}" sheetId="{n}" r:id="r{n}"/>'
                 for n, name in enumerate(sheets, 1)
             )
             + "</sheets></workbook>",
@@ -161,6 +161,6 @@ def _cell(cell: Cell, style: int) -> str:
     if cell is None or cell == "":
         return "<c/>"
     if isinstance(cell, str):
-        text = escape(_NOT_XML.sub("", cell))
+        text = escape(_NOT_XML.sub("", cell), quote=False)
         return f'<c t="inlineStr" s="{style}"><is><t xml:space="preserve">{text}</t></is></c>'
     return f'<c s="{style}"><v>{cell}</v></c>'
