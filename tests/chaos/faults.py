@@ -174,9 +174,7 @@ def _all_at_once(played: Round) -> Strike:
 
 #: The short form, and what the long one adds.
 SHORT = (
-    Fault("SessionActor killed", _killed(_session_actor)),
     Fault("SessionActor and writer killed", _killed(_session_actor, _writer)),
-    Fault("database killed", _killed_and_started(_database, "postgres")),
     Fault(
         "database away 20 s",
         _killed(lambda played: [played.site.stack.postgres.pid]),
@@ -187,6 +185,8 @@ SHORT = (
 )
 LONG = (
     Fault("nothing", _nobody),
+    Fault("SessionActor killed", _killed(_session_actor)),
+    Fault("database killed", _killed_and_started(_database, "postgres")),
     *SHORT,
     Fault("writer killed", _killed(_writer)),
     Fault("broker killed", _killed_and_started(_broker, "rabbitmq")),
