@@ -164,7 +164,8 @@ def deploy_all(stack: EmbeddedStack) -> None:
     """Our applications and the bare ones, each with one replica and the same Serve settings."""
     from ray import serve  # noqa: PLC0415 - after the stack has set the environment
 
-    from serve_app.deploy import application, targets  # noqa: PLC0415
+    from serve_app.applications import application  # noqa: PLC0415
+    from serve_app.deploy import targets  # noqa: PLC0415
     from tests.benchmarks.reference import echo_app, empty_app, frames_app  # noqa: PLC0415
 
     # Without the pages: no figure asks for them.

@@ -98,7 +98,7 @@ def addresses_front(tmp_path, monkeypatch):
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": addresses.of(scope).encode()})
 
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")  # as serve_app.deploy has it in replicas
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")  # as serve_app.applications has it in replicas
     with (
         _served(tell) as port,
         _haproxy(tmp_path / "front", port) as front,
