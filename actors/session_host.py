@@ -17,7 +17,7 @@ from actors.ports import CheckpointLog
 from actors.publisher import Publisher
 from actors.session_store import Takeover
 from engine import limits
-from engine.commands import Join, Move, SubmitAnswer
+from engine.commands import Join, Move, Return, SubmitAnswer
 from engine.errors import ClientFault, Fenced, QuizError, Unavailable
 from engine.events import AnswerAccepted, Closed, Event, Joined, Removed
 from engine.flood import FloodWatch
@@ -35,6 +35,7 @@ from engine.session import (
     door_of,
     evolve,
     forgive_absence,
+    is_left,
     lock_for_flood,
     rearm,
 )
@@ -67,6 +68,7 @@ from engine.wire import (
     MoveItem,
     ReceiptReply,
     ResultsPublication,
+    ReturnItem,
     SnapshotAnswer,
     UnreadableItem,
     You,
@@ -183,7 +185,10 @@ class SessionHost:
             stored = self._outbox.flushed()
         else:
             stored = None
-        tasks = [self._spawn(self._move(item)) for _, item in moves]
+        tasks = [
+            self._spawn(self._move(item) if isinstance(item, MoveItem) else self._return(item))
+            for _, item in moves
+        ]
         durable = stored is None or await self._before(deadline, stored)
         for index, fact in facts:
             replies[index] = self._reply(fact) if durable else _UNKNOWN
@@ -274,19 +279,19 @@ class SessionHost:
         arrived_ms: int,
     ) -> tuple[
         list[tuple[int, AnswerAccepted | Joined]],
-        list[tuple[int, MoveItem]],
+        list[tuple[int, MoveItem | ReturnItem]],
         list[Event],
         bool,
     ]:
         """Decide answers and joins by the time they arrived; set the replies that need no waiting."""
         pending = self._pending
         facts: list[tuple[int, AnswerAccepted | Joined]] = []
-        moves: list[tuple[int, MoveItem]] = []
+        moves: list[tuple[int, MoveItem | ReturnItem]] = []
         fresh: list[Event] = []
         waits = False
         is_full = self._outbox.is_full
         for index, item in enumerate(items):
-            if isinstance(item, MoveItem):
+            if isinstance(item, MoveItem | ReturnItem):
                 moves.append((index, item))
                 continue
             if isinstance(item, HelloItem):
@@ -334,6 +339,7 @@ class SessionHost:
                 item.choice_mask,
                 item.text,
                 item.elapsed_ms,
+                item.returns,
             )
             return decide_answer(state, answer, arrived_ms, pending)
         except ClientFault as error:
@@ -345,7 +351,8 @@ class SessionHost:
 
     def _reply(self, fact: AnswerAccepted | Joined) -> BatchReply:
         if isinstance(fact, Joined):
-            return JoinedReply(fact.participant_id, fact.nickname)
+            person = self._state.participants[fact.participant_id]
+            return JoinedReply(fact.participant_id, fact.nickname, person.returns)
         return ReceiptReply(
             fact.opening_no,
             fact.choice_mask,
@@ -378,7 +385,7 @@ class SessionHost:
         unvouched: dict[int, int] = {}
         for index, (item, reply) in enumerate(zip(items, complete, strict=True)):
             if _is_refusal(reply):
-                moment = now if isinstance(item, HelloItem | MoveItem) else decided
+                moment = now if isinstance(item, HelloItem | MoveItem | ReturnItem) else decided
                 if not self._log.is_held_since(moment):
                     unvouched[index] = moment
         if not unvouched:
@@ -407,12 +414,12 @@ class SessionHost:
 
     def _hello_or_fault(self, item: HelloItem) -> BatchReply:
         try:
-            return self._hello(item.participant_id)
+            return self._hello(item.participant_id, item.returns)
         except Exception:
             log.exception("action=hello_failed session=%s", self._state.session_id)
             return _INTERNAL
 
-    def _hello(self, participant_id: ParticipantId) -> BatchReply:
+    def _hello(self, participant_id: ParticipantId, returns: int) -> BatchReply:
         state = self._state
         person = state.participants.get(participant_id)
         if person is None:
@@ -423,6 +430,8 @@ class SessionHost:
             return FaultReply(
                 "removed", "the host removed this participant from the session", False
             )
+        if is_left(person, returns):
+            return FaultReply("unauthorized", "this place has gone to another device", False)
         self._flood.seen(participant_id)
         opening = state.current
         answer = opening.answers.get(participant_id) if opening is not None else None
@@ -468,6 +477,18 @@ class SessionHost:
         done = decision.repeats or self._state.commands_done[item.command_id]
         assert isinstance(done, Done)
         return DoneReply(done.command_id, done.phase, done.opening_no)
+
+    async def _return(self, item: ReturnItem) -> BatchReply:
+        command = Return(item.participant_id, item.join_key, item.device)
+        try:
+            await self._exclusively(lambda now: decide(self._state, command, now, self._pending))
+        except QuizError as error:
+            return FaultReply(error.code, error.detail, error.retryable)
+        except Exception:
+            log.exception("action=return_failed session=%s", self._state.session_id)
+            return _INTERNAL
+        person = self._state.participants[item.participant_id]
+        return JoinedReply(person.participant_id, person.nickname, person.returns)
 
     async def _exclusively(self, make: Callable[[int], Decision]) -> Decision:
         """Store what ``make`` decides alone: the outbox drained before, nothing behind until then.

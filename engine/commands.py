@@ -21,6 +21,8 @@ class SubmitAnswer(msgspec.Struct, frozen=True, gc=False):
     choice_mask: int
     text: str = ""
     elapsed_ms: int = -1
+    #: See :attr:`engine.session.Participant.returns`; -1 where it is not told.
+    returns: int = -1
 
 
 class Join(msgspec.Struct, frozen=True):
@@ -32,6 +34,17 @@ class Join(msgspec.Struct, frozen=True):
 
     join_key: str
     nickname: str
+    device: str = ""
+
+
+class Return(msgspec.Struct, frozen=True):
+    """A participant comes back on another device, or without what the page remembered.
+
+    Whoever sends it has shown the personal code. From then on the place belongs to ``join_key``.
+    """
+
+    participant_id: ParticipantId
+    join_key: str
     device: str = ""
 
 
@@ -52,4 +65,4 @@ class Move(msgspec.Struct, frozen=True):
     participants: tuple[ParticipantId, ...] = ()
 
 
-Command = SubmitAnswer | Join | Move
+Command = SubmitAnswer | Join | Return | Move

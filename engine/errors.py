@@ -131,6 +131,7 @@ CODES: Final[dict[str, str]] = {
     "late": "the question was already closed when the answer arrived",
     "bad_choice": "the answer does not fit the question: the choice does not exist, too many, or text",
     "nickname_taken": "another participant of the session has this nickname, or one that looks the same",
+    "wrong_code": "nobody in this session has this personal code",
     "nickname_invalid": "the nickname is empty, too long, or has characters that are not allowed",
     "session_full": "the session has as many participants as it may have",
     "session_over": "the session is finished or cancelled",

@@ -98,6 +98,13 @@ class Removed(_PhaseEvent, frozen=True, tag="removed"):
     participant_id: ParticipantId
 
 
+class Returned(_PhaseEvent, frozen=True, tag="returned"):
+    """A participant has come back on another device; the tokens of the one before end."""
+
+    participant_id: ParticipantId
+    join_key: str
+
+
 class Locked(_PhaseEvent, frozen=True, tag="locked"):
     """Nobody new may join, until it is unlocked. ``flood``: the session did so by itself."""
 
@@ -118,6 +125,7 @@ PhaseEvent = (
     | Finished
     | Cancelled
     | Removed
+    | Returned
     | Locked
     | Unlocked
 )

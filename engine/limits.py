@@ -71,6 +71,16 @@ FLOOD_UNSEEN_MAX: Final = 50
 ANSWERS_MAX: Final = 1_000_000
 #: Characters in a nickname, as people count them (grapheme clusters); fits a phone's line and a podium.
 NICKNAME_CHARS_MAX: Final = 24
+#: Digits of a personal code behind the participant's number.
+RETURN_CODE_DIGITS: Final = 6
+#: How often one participant may come back on another device; each time is an event that stays.
+RETURNS_MAX: Final = 20
+#: Personal codes that are looked at, of one session, and of one session from one address. A guesser who
+#: uses all of a session's finds the place of one participant after a week.
+RETURN_TRIES_PER_MIN_MAX: Final = 60
+RETURN_TRIES_BURST_MAX: Final = 120
+RETURN_TRIES_ADDRESS_PER_MIN_MAX: Final = 10
+RETURN_TRIES_ADDRESS_BURST_MAX: Final = 30
 #: Bytes of a nickname in UTF-8: five families of four, or 24 syllables of Devanagari.
 NICKNAME_BYTES_MAX: Final = 256
 #: Marks on one letter of a nickname; Hebrew has four, Tibetan five. More grow into the lines beside it.

@@ -173,6 +173,7 @@ def _snapshot(state: SessionState, *, with_answers: bool) -> dict[str, Any]:
                 person.removed,
                 person.device,
                 person.joined_ms,
+                person.returns,
             )
             for _, person in sorted(state.participants.items())
         ],

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, cast
 import msgspec
 
 from engine import limits
-from engine.commands import Command, Join, Move, SubmitAnswer
+from engine.commands import Command, Join, Move, Return, SubmitAnswer
 from engine.errors import ClientFault, Conflict, Malformed, NotFound, TooMany, Unauthorized
 from engine.events import (
     AnswerAccepted,
@@ -32,6 +32,7 @@ from engine.events import (
     Opened,
     Previewed,
     Removed,
+    Returned,
     ScoreboardShown,
     SelfPacedOpened,
     Skipped,
@@ -63,6 +64,8 @@ class Participant(msgspec.Struct):
     #: See :class:`engine.commands.Join`.
     device: str = ""
     joined_ms: int = 0
+    #: How often the place went to another device; a token belongs to one of them.
+    returns: int = 0
 
 
 class Lock(StrEnum):
@@ -230,6 +233,8 @@ def decide(state: SessionState, command: Command, now_ms: int, pending: Pending)
         return decide_answer(state, command, now_ms, pending)
     if isinstance(command, Join):
         return _decide_join(state, command, now_ms, pending)
+    if isinstance(command, Return):
+        return _decide_return(state, command, now_ms, pending)
     return _decide_move(state, command, now_ms)
 
 
@@ -248,6 +253,8 @@ def decide_answer(
         raise Unauthorized(f"participant {who} is not in this session", "not_found")
     if participant.removed:
         raise Unauthorized("the host removed this participant from the session", "removed")
+    if is_left(participant, command.returns):
+        raise Unauthorized(_LEFT)
     if opening is None:
         raise NotFound(
             f"opening: {opening_no} does not exist; the session is at opening {state.current_no}"
@@ -340,6 +347,8 @@ def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pendi
         participant = state.participants[known]
         if participant.removed:
             raise Unauthorized("the host removed this participant from the session", "removed")
+        if participant.join_key != command.join_key:
+            raise Unauthorized(_LEFT)
         return Decision(repeats=Joined(known, command.join_key, participant.nickname, now_ms))
     waiting = pending.joins.get(command.join_key)
     if waiting is not None:
@@ -375,6 +384,35 @@ def _decide_join(state: SessionState, command: Join, now_ms: int, pending: Pendi
         ParticipantId(participant_id), command.join_key, nickname, now_ms, command.device
     )
     return Decision((joined,))
+
+
+_LEFT: Final = "this participant has come back on another device, which has the place now"
+
+
+def is_left(participant: Participant, returns: int) -> bool:
+    """Whether a token was made before the place went to another device; -1: that is not known."""
+    return 0 <= returns != participant.returns
+
+
+def _decide_return(state: SessionState, command: Return, now_ms: int, pending: Pending) -> Decision:
+    _check_key("join_key", command.join_key)
+    if state.phase.is_over:
+        raise Conflict(f"the session is {state.phase}", "session_over")
+    participant = state.participants.get(command.participant_id)
+    if participant is None:
+        raise NotFound(f"participant: {command.participant_id} is not in this session")
+    if participant.removed:
+        raise Unauthorized("the host removed this participant from the session", "removed")
+    if command.device and command.device in state.banned_devices:
+        raise Unauthorized("the host removed a participant who joined from this device", "removed")
+    who = participant.participant_id
+    if participant.join_key == command.join_key:
+        return Decision(repeats=Joined(who, command.join_key, participant.nickname, now_ms))
+    if command.join_key in state.by_join_key or command.join_key in pending.joins:
+        raise Malformed("join_key: it was used before; make another one")
+    if participant.returns >= limits.RETURNS_MAX:
+        raise TooMany(f"returns: at most {limits.RETURNS_MAX} of one participant are allowed")
+    return Decision((Returned(participant_id=who, join_key=command.join_key, at_ms=now_ms),))
 
 
 #: What :func:`door_of` says when a session has started and takes nobody after its lobby.
@@ -748,6 +786,14 @@ def _evolve_removed(state: SessionState, event: Removed) -> None:
     state.scoreboard.remove(event.participant_id)
 
 
+def _evolve_returned(state: SessionState, event: Returned) -> None:
+    # The key of the device before stays: nobody else joins with it, and it is told what has happened.
+    participant = state.participants[event.participant_id]
+    participant.join_key = event.join_key
+    participant.returns += 1
+    state.by_join_key[event.join_key] = event.participant_id
+
+
 def _evolve_locked(state: SessionState, event: Locked) -> None:
     state.lock = Lock.FLOOD if event.flood else Lock.HOST
     if not event.flood:
@@ -776,6 +822,7 @@ _EVOLVE = cast(
         Finished: _evolve_finished,
         Cancelled: _evolve_cancelled,
         Removed: _evolve_removed,
+        Returned: _evolve_returned,
         Locked: _evolve_locked,
         Unlocked: _evolve_unlocked,
         Skipped: _evolve_skipped,
@@ -795,6 +842,7 @@ __all__ = [
     "decide_answer",
     "evolve",
     "forgive_absence",
+    "is_left",
     "lock_for_flood",
     "rearm",
 ]

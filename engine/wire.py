@@ -158,6 +158,9 @@ class You(msgspec.Struct, frozen=True, omit_defaults=True):
 class Welcome(ToClient, frozen=True, tag="welcome"):
     """Hello is accepted. ``now_ms`` is the actor's clock: deadlines are counted down from it.
 
+    ``code`` is a participant's own: with it the place is found again on another device
+    (``POST /pins/{pin}/returns``), and the device before loses it.
+
     Example: {"type":"welcome","protocol":1,"role":"viewer","now_ms":1764000000000}
     """
 
@@ -166,6 +169,7 @@ class Welcome(ToClient, frozen=True, tag="welcome"):
     now_ms: int
     view: View | None = None
     you: You | None = None
+    code: str = ""
 
 
 class Snapshot(ToClient, frozen=True, tag="snapshot"):
@@ -268,6 +272,8 @@ class AnswerItem(_Item, frozen=True, tag=1):
     choice_mask: int
     text: str
     elapsed_ms: int
+    #: Replicas of the version before do not tell it.
+    returns: int = -1
 
 
 class JoinItem(_Item, frozen=True, tag=2):
@@ -279,9 +285,10 @@ class JoinItem(_Item, frozen=True, tag=2):
 
 
 class HelloItem(_Item, frozen=True, tag=3):
-    """A participant came (back): where does it stand?"""
+    """A participant came (back): where does it stand? See :class:`AnswerItem` for ``returns``."""
 
     participant_id: ParticipantId
+    returns: int = -1
 
 
 class MoveItem(_Item, frozen=True, tag=4):
@@ -296,7 +303,15 @@ class MoveItem(_Item, frozen=True, tag=4):
     participants: tuple[ParticipantId, ...] = ()
 
 
-BatchItem = AnswerItem | JoinItem | HelloItem | MoveItem
+class ReturnItem(_Item, frozen=True, tag=5):
+    """See :class:`engine.commands.Return`. Actors of the version before cannot read it."""
+
+    participant_id: ParticipantId
+    join_key: str
+    device: str
+
+
+BatchItem = AnswerItem | JoinItem | HelloItem | MoveItem | ReturnItem
 
 
 class UnreadableItem(msgspec.Struct, frozen=True):
@@ -326,10 +341,11 @@ class ReceiptReply(_Reply, frozen=True, tag=1):
 
 
 class JoinedReply(_Reply, frozen=True, tag=2):
-    """The stored participant."""
+    """The stored participant. Actors of the version before tell no ``returns``."""
 
     participant_id: ParticipantId
     nickname: str
+    returns: int = 0
 
 
 class HelloReply(_Reply, frozen=True, tag=3):

@@ -8,6 +8,7 @@ that they stand for was given: what a revocation looks at.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import sys
 import time
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ import jwt
 from actors.revocations import Revocation
 from actors.settings import Settings
 from engine import limits
-from engine.errors import Unauthorized
+from engine.errors import Malformed, Unauthorized
 from engine.ids import ParticipantId, Pin, SessionId
 from serve_app.keys import Key, Keyring
 
@@ -52,6 +53,7 @@ class Claims(NamedTuple):
         ends_s: when the token ends; a ticket ends earlier than the token that it was got with.
         pin: of the session, for hosts and viewers.
         is_ticket: whether it is good for a hello only.
+        returns: of a participant, see :attr:`engine.session.Participant.returns`.
     """
 
     role: Role
@@ -62,6 +64,7 @@ class Claims(NamedTuple):
     ends_s: int
     pin: Pin
     is_ticket: bool
+    returns: int = 0
 
 
 class Tokens:
@@ -106,13 +109,24 @@ class Tokens:
         return self._sign(claims, self._now_ms(session_id, Role.PARTICIPANT))
 
     def participant_with_ticket(
-        self, session_id: SessionId, participant_id: ParticipantId
+        self, session_id: SessionId, participant_id: ParticipantId, returns: int = 0
     ) -> tuple[str, str]:
-        """A token for one participant, and a ticket for its first hello."""
+        """A token for one participant, and a ticket for its first hello.
+
+        See :attr:`engine.session.Participant.returns`.
+        """
         given_ms = self._now_ms(session_id, Role.PARTICIPANT)
         ends_s = int(time.time()) + limits.TOKEN_LIFE_S
         claims = Claims(
-            Role.PARTICIPANT, session_id, participant_id, ends_s, given_ms, ends_s, Pin(""), False
+            Role.PARTICIPANT,
+            session_id,
+            participant_id,
+            ends_s,
+            given_ms,
+            ends_s,
+            Pin(""),
+            False,
+            returns,
         )
         return self._sign(_claims_of(claims), given_ms), self.ticket(claims)
 
@@ -146,6 +160,29 @@ class Tokens:
             signed["aud"] = self._audience
         key = self._keys.signing()
         return jwt.encode(signed, key.secret, _ALGORITHM, {"kid": key.key_id, **(headers or {})})
+
+    # --- personal codes -------------------------------------------------------------------------------
+
+    def return_code(self, session_id: SessionId, participant_id: ParticipantId) -> str:
+        """The code with which a participant comes back on another device: number, hyphen, digits."""
+        digits = _digits_of(self._keys.signing(), session_id, participant_id)
+        return f"{participant_id}-{digits}"
+
+    def who_returns(self, session_id: SessionId, code: str) -> ParticipantId:
+        """Whose code it is, however it is grouped.
+
+        Raises:
+            Malformed: code ``wrong_code``: nobody's.
+        """
+        typed = "".join(char for char in code if char.isdecimal() and char.isascii())
+        number, digits = typed[: -limits.RETURN_CODE_DIGITS], typed[-limits.RETURN_CODE_DIGITS :]
+        who = ParticipantId(int(number or 0))
+        keys = self._keys.believed(None)
+        if 0 < who <= limits.PARTICIPANT_ID_MAX and any(
+            hmac.compare_digest(digits, _digits_of(key, session_id, who)) for key in keys
+        ):
+            return who
+        raise Malformed("code: nobody in this session has it", "wrong_code")
 
     # --- checking -------------------------------------------------------------------------------------
 
@@ -216,6 +253,7 @@ class Tokens:
                 int(found["ends"]) if is_ticket else expires_s,
                 Pin(sys.intern(str(found.get("pin", "")))),
                 is_ticket,
+                int(found.get("returns", 0)),
             )
         except (
             jwt.InvalidTokenError,
@@ -274,6 +312,13 @@ class Tokens:
         return fresh
 
 
+def _digits_of(key: Key, session_id: SessionId, participant_id: ParticipantId) -> str:
+    """What proves a personal code. Nothing of it is stored."""
+    said = f"rayquiz personal code\0{session_id}\0{participant_id}".encode()
+    number = int.from_bytes(hmac.digest(key.secret.encode(), said, "sha256")[:8])
+    return f"{number % 10**limits.RETURN_CODE_DIGITS:0{limits.RETURN_CODE_DIGITS}}"
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -292,7 +337,8 @@ def _of_session(
 def _claims_of(claims: Claims) -> dict[str, object]:
     if claims.role is Role.OPERATOR:
         return {"role": claims.role.value, "sub": claims.role.value}
-    return _of_session(claims.role, claims.session_id, claims.participant_id, claims.pin)
+    found = _of_session(claims.role, claims.session_id, claims.participant_id, claims.pin)
+    return {**found, "returns": claims.returns} if claims.returns else found
 
 
 def bearer(header: str | None) -> str:

@@ -23,6 +23,7 @@ from engine.wire import (
     BatchReply,
     FaultReply,
     MoveItem,
+    ReturnItem,
     decode_batch_answer,
     encode_pack,
 )
@@ -89,7 +90,7 @@ class Batcher:
 
     def submit(self, item: BatchItem, done: Callable[[BatchReply], None]) -> None:
         """Take an item; ``done`` is called once with its reply, from the loop, never from here."""
-        lane = self._moves if type(item) is MoveItem else self._facts
+        lane = self._moves if isinstance(item, MoveItem | ReturnItem) else self._facts
         if len(lane.waiting) >= limits.BATCHER_ITEMS_MAX:
             asyncio.get_running_loop().call_soon(
                 done, FaultReply("overloaded", "too many answers of this session wait here", True)

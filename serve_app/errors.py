@@ -25,6 +25,7 @@ HTTP_STATUS: Final[dict[str, int]] = {
     "late": 409,
     "bad_choice": 422,
     "nickname_taken": 409,
+    "wrong_code": 422,
     "nickname_invalid": 422,
     "session_full": 409,
     "session_over": 410,

@@ -32,6 +32,10 @@ from serve_app.token_watch import TokenWatch
 _POOL_SIZE = 8
 _ROSTER_RATE = Rate(limits.ROSTER_READS_PER_S_MAX, limits.ROSTER_READS_BURST_MAX)
 _RENEWAL_RATE = Rate(limits.RENEWALS_PER_S_MAX, limits.RENEWALS_BURST_MAX)
+_RETURN_RATE = Rate(limits.RETURN_TRIES_PER_MIN_MAX / 60, limits.RETURN_TRIES_BURST_MAX)
+_ADDRESS_RETURN_RATE = Rate(
+    limits.RETURN_TRIES_ADDRESS_PER_MIN_MAX / 60, limits.RETURN_TRIES_ADDRESS_BURST_MAX
+)
 _JOIN_RATE = Rate(limits.JOINS_PER_S_MAX, limits.JOINS_BURST_MAX)
 
 
@@ -54,6 +58,11 @@ class Replica:
         self.gateway = Gateway(self.directory)
         #: Joins by session: a flood of them must not drown the session, nor its neighbours.
         self.joins = SharedRate(self.cache, "joins", _JOIN_RATE, limits.SESSIONS_LIVE_MAX)
+        #: Personal codes that were tried, by session, and by address and session.
+        self.returns = SharedRate(self.cache, "returns", _RETURN_RATE, limits.SESSIONS_LIVE_MAX)
+        self.address_returns = SharedRate(
+            self.cache, "returns-address", _ADDRESS_RETURN_RATE, limits.ADDRESSES_REMEMBERED_MAX
+        )
         self.session_reads = SessionReads(self.gateway)
         self.presences = PacedWork[SessionId, Present](limits.PRESENCE_READ_INTERVAL_MS)
         #: Look-ups of PINs and joins by address.

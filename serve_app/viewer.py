@@ -312,6 +312,7 @@ class Viewer:
             room.now_ms(),
             view=None if is_known else view,
             you=you,
+            code=self._tokens.return_code(claims.session_id, you.participant_id) if you else "",
         )
         self._is_welcome = self._follows = True
         self._ticket_due = time.monotonic() + limits.TICKET_RENEW_S
@@ -321,7 +322,9 @@ class Viewer:
     async def _place(self, claims: Claims) -> You | None:
         if claims.role is not Role.PARTICIPANT:
             return None
-        reply = await self._gateway.ask(claims.session_id, HelloItem(claims.participant_id))
+        reply = await self._gateway.ask(
+            claims.session_id, HelloItem(claims.participant_id, claims.returns)
+        )
         if isinstance(reply, FaultReply):
             raise error_of(reply)
         assert isinstance(reply, HelloReply)
@@ -359,7 +362,12 @@ class Viewer:
             if elapsed_ms >= 0 and len(room.first_elapsed_ms) < limits.BATCHER_ITEMS_MAX:
                 room.first_elapsed_ms[key] = elapsed_ms
         item = AnswerItem(
-            self.participant_id, opening_no, mask_of(message.choices), message.text, elapsed_ms
+            self.participant_id,
+            opening_no,
+            mask_of(message.choices),
+            message.text,
+            elapsed_ms,
+            self._claims.returns if self._claims is not None else -1,
         )
 
         def done(reply: BatchReply) -> None:

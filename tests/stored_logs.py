@@ -12,6 +12,7 @@ import msgspec
 
 from actors.log_message import batch_of, encode_log_message
 from actors.ports import Record
+from engine.commands import Return
 from engine.events import Locked
 from engine.ids import Epoch
 from engine.model import QuestionKind, SessionSettings
@@ -35,6 +36,7 @@ def _live(driver: SessionDriver) -> None:
     driver.answer(ben, 0)
     driver.move(Step.EXTEND, extra_ms=5_000)
     driver.move(Step.REMOVE, several=[bot])
+    driver.do(Return(mia, "a-second-key"))
     driver.moves(Step.CLOSE, Step.NEXT, Step.NEXT)
     driver.wait(5_000)
     driver.move(Step.DUE)

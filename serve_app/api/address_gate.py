@@ -11,7 +11,7 @@ from engine.errors import QuizError
 from serve_app.api.responses import send_problem
 from serve_app.replica import Replica
 
-_PIN: Final = re.compile(r"/pins/([^/]+)(/participants|/viewers)?")
+_PIN: Final = re.compile(r"/pins/([^/]+)(/participants|/returns|/viewers)?")
 _READ: Final = re.compile(r"/sessions/[^/]+/(view|scoreboard|presence|results)")
 
 

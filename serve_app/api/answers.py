@@ -50,6 +50,7 @@ async def _submit(call: Call) -> Reply:
         mask_of(answer.choices),
         answer.text,
         -1,
+        claims.returns,
     )
     reply = await call.replica.gateway.ask(session_id, item)
     if isinstance(reply, FaultReply):

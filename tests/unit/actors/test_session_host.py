@@ -31,6 +31,7 @@ from engine.wire import (
     MoveItem,
     ReceiptReply,
     ResultsPublication,
+    ReturnItem,
     SnapshotAnswer,
     UnreadableItem,
     decode_server_message,
@@ -1023,3 +1024,21 @@ async def test_a_close_leaves_nobody_waiting_and_nothing_running(open_stage, unt
     assert len(open_stage.publisher.published) == published
     assert len(open_stage.stored(Joined)) == 2
     assert len(asyncio.all_tasks()) == 1
+
+
+# --- coming back on another device ------------------------------------------------------------------
+
+
+async def test_a_return_keeps_the_place_and_ends_the_tokens_before_also_after_a_recovery(
+    open_stage,
+):
+    receipt = await open_stage.ask(answer(1))
+    joined = await open_stage.ask(ReturnItem(1, "a-second-key", ""))
+    assert joined == await open_stage.ask(ReturnItem(1, "a-second-key", ""))
+    assert joined == JoinedReply(1, "Mia", 1)
+    for _ in range(2):
+        assert await open_stage.ask(JoinItem("a-second-key", "Mia")) == joined
+        assert (await open_stage.ask(HelloItem(1, 0))).code == "unauthorized"
+        assert (await open_stage.ask(HelloItem(1, 1))).you.nickname == "Mia"
+        assert await open_stage.ask(answer(1)) == receipt
+        open_stage.recover()

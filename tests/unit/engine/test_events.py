@@ -32,6 +32,10 @@ STORED = [
         b'{"type":"removed","at_ms":5,"participant_id":2}',
     ),
     (
+        events.Returned(participant_id=2, join_key="a-second-key", at_ms=5),
+        b'{"type":"returned","at_ms":5,"participant_id":2,"join_key":"a-second-key"}',
+    ),
+    (
         events.Locked(at_ms=5, command_id="c"),
         b'{"type":"locked","at_ms":5,"command_id":"c"}',
     ),

@@ -4,13 +4,14 @@ import msgspec
 import pytest
 
 from engine import limits
-from engine.commands import Join, Move, SubmitAnswer
+from engine.commands import Join, Move, Return, SubmitAnswer
 from engine.errors import ClientFault, Conflict, Malformed, NotFound, TooMany, Unauthorized
 from engine.events import AnswerAccepted, Cancelled, Closed, Extended, Finished, Joined, Opened
+from engine.ids import OpeningNo, ParticipantId
 from engine.model import PointsMode, QuestionKind, ScoringPolicy, SessionSettings
 from engine.names import clean_nickname, fold_nickname
 from engine.phases import Phase, Step
-from engine.recovery import snapshot
+from engine.recovery import restore, snapshot
 from engine.session import (
     Lock,
     Pending,
@@ -700,3 +701,64 @@ def test_a_deadline_that_passed_while_away_moves():
 def test_unauthorized_is_what_somebody_unknown_gets():
     with pytest.raises(Unauthorized):
         opened().answer(77, 1)
+
+
+# --- coming back on another device ------------------------------------------------------------------
+
+
+def come_back(driver, who, join_key, device=""):
+    return driver.do(Return(ParticipantId(who), join_key, device))
+
+
+def test_whoever_comes_back_keeps_points_and_answers_and_counts_once():
+    driver = opened(people=())
+    mia = driver.join("Mia")
+    driver.answer(mia, 1)
+    come_back(driver, mia, "a-second-key")
+    first = driver.answer(mia, 1).repeats
+    assert isinstance(first, AnswerAccepted)
+    assert come_back(driver, mia, "a-second-key").repeats.participant_id == mia
+    assert driver.join("Mia", "a-second-key") == mia
+    driver.move(Step.CLOSE)
+    assert driver.state.participants[mia].points == first.points > 0
+    assert driver.state.participants[mia].returns == 1
+
+
+def test_the_device_before_loses_the_place():
+    driver = opened(people=())
+    mia = driver.join("Mia", "the-first-key")
+    come_back(driver, mia, "a-second-key")
+    refused(driver, "unauthorized", Join("the-first-key", "Mia"))
+    left = SubmitAnswer(mia, OpeningNo(1), 0b10, returns=0)
+    refused(driver, "unauthorized", left)
+    driver.do(msgspec.structs.replace(left, returns=1))
+    # A replica of the version before does not tell which device it is.
+    assert driver.do(msgspec.structs.replace(left, returns=-1)).repeats is not None
+
+
+def test_who_may_not_come_back():
+    driver = SessionDriver()
+    mia, ben = driver.join("Mia", device="a-device"), driver.join("Ben", "key-of-ben-1")
+    driver.move(Step.REMOVE, who=mia)
+    refused(driver, "removed", Return(mia, "a-second-key"))
+    refused(driver, "removed", Return(ben, "a-second-key", "a-device"))
+    refused(driver, "not_found", Return(ParticipantId(9), "a-second-key"))
+    refused(driver, "malformed", Return(ben, "key-of-Mia"))
+    refused(driver, "malformed", Return(ben, "nul \0 key"))
+    for number in range(limits.RETURNS_MAX):
+        come_back(driver, ben, f"key-number-{number}")
+    refused(driver, "too_many", Return(ben, "one-key-more"))
+    driver.move(Step.CANCEL)
+    refused(driver, "session_over", Return(ben, "one-key-more"))
+
+
+def test_a_return_survives_a_recovery():
+    driver = opened(people=())
+    mia = driver.join("Mia", "the-first-key")
+    come_back(driver, mia, "a-second-key")
+    joined = [event for event in driver.events if isinstance(event, Joined)]
+    others = [event for event in driver.events if not isinstance(event, Joined)]
+    state = driver.state
+    again = restore(state.session_id, state.quiz, state.settings, joined, others, [])
+    assert snapshot(again) == snapshot(state)
+    assert again.by_join_key["a-second-key"] == again.by_join_key["the-first-key"] == mia

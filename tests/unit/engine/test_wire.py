@@ -231,25 +231,28 @@ def test_a_newer_replica_s_item_fails_alone():
     items = wire.decode_batch(
         pack(
             [1, 1, 2, 0b10, "", 1_500],
-            [1, 2, 2, 0b10, "", 1_500, "a field that is newer"],
+            [1, 2, 2, 0b10, "", 1_500, 0, "a field that is newer"],
             [99, "an item that is newer"],
             [4, "a step that is newer", "lobby", 0, "command-id", 0, 0],
             [3, 7],
+            [5, 7, "a-second-key", ""],
         )
     )
     assert items[:2] == [
         wire.AnswerItem(1, 2, 0b10, "", 1_500),
-        wire.AnswerItem(2, 2, 0b10, "", 1_500),
+        wire.AnswerItem(2, 2, 0b10, "", 1_500, 0),
     ]
     assert [type(item) for item in items[2:4]] == [wire.UnreadableItem] * 2
     assert "99" in items[2].reason
-    assert items[4] == wire.HelloItem(7)
+    assert items[4:] == [wire.HelloItem(7), wire.ReturnItem(7, "a-second-key", "")]
 
 
 def test_a_newer_actor_s_reply_fails_alone():
     answer = wire.decode_batch_answer(
         pack(
-            4, [[2, 1, "Mia", "a field that is newer"], [99, "newer"], [5, "late", "no", False]], 1
+            4,
+            [[2, 1, "Mia", 0, "a field that is newer"], [99, "newer"], [5, "late", "no", False]],
+            1,
         )
     )
     assert answer.epoch == 4

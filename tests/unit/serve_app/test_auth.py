@@ -9,11 +9,11 @@ import pytest
 
 from actors.revocations import Revocation
 from engine import limits
-from engine.errors import Unauthorized
+from engine.errors import Malformed, Unauthorized
 from engine.ids import ParticipantId, Pin, SessionId
 from serve_app import auth
 from serve_app.auth import Role, Tokens, bearer
-from serve_app.keys import Key
+from serve_app.keys import Key, Keyring
 
 SECRET = "a secret that is long enough for every algorithm that somebody could try here"
 SESSION = SessionId("00000000-0000-4000-8000-000000000001")
@@ -257,3 +257,59 @@ def test_a_bearer_header(header):
 def test_a_header_that_is_no_bearer(header):
     with pytest.raises(Unauthorized):
         bearer(header)
+
+
+# --- personal codes ---------------------------------------------------------------------------------
+
+
+def test_a_personal_code_is_read_however_it_is_grouped():
+    tokens = Tokens(SECRET)
+    code = tokens.return_code(SESSION, ParticipantId(17))
+    number, digits = code.split("-")
+    assert (number, len(digits)) == ("17", limits.RETURN_CODE_DIGITS)
+    for typed in (
+        code,
+        f" 17 {digits[:3]} {digits[3:]}",
+        f"17{digits}",
+        f"17-{digits[:3]}-{digits[3:]}",
+    ):
+        assert tokens.who_returns(SESSION, typed) == 17
+
+
+@pytest.mark.parametrize(
+    "other", ["session", "participant", "digits", "", "1", "0", "words", "many"]
+)
+def test_a_personal_code_of_nobody_is_refused(other):
+    tokens = Tokens(SECRET)
+    code = tokens.return_code(SESSION, ParticipantId(17))
+    digits = code.split("-")[1]
+    wrong = {
+        "session": tokens.return_code(SessionId("another"), ParticipantId(17)),
+        "participant": f"18-{digits}",
+        "digits": f"17-{(int(digits) + 1) % 1_000_000:06}",
+        "0": digits,
+        "words": "seventeen",
+        "many": "9" * 32,
+    }.get(other, other)
+    with pytest.raises(Malformed) as caught:
+        tokens.who_returns(SESSION, wrong)
+    assert caught.value.code == "wrong_code"
+
+
+def test_a_code_outlives_the_change_of_the_key_that_made_it():
+    old = Keyring([Key(SECRET)])
+    both = Keyring([Key(SECRET), Key("another secret of thirty-two bytes or so")])
+    code = Tokens(old).return_code(SESSION, ParticipantId(3))
+    assert Tokens(both).return_code(SESSION, ParticipantId(3)) != code
+    assert Tokens(both).who_returns(SESSION, code) == 3
+
+
+def test_tokens_and_tickets_say_how_often_their_participant_came_back():
+    tokens = Tokens(SECRET)
+    token, ticket = tokens.participant_with_ticket(SESSION, ParticipantId(3), 2)
+    claims = tokens.check(token, Role.PARTICIPANT)
+    assert claims.returns == tokens.check_hello(ticket, Role.PARTICIPANT).returns == 2
+    assert tokens.check(tokens.renewed(claims), Role.PARTICIPANT).returns == 2
+    assert tokens.check_hello(tokens.ticket(claims), Role.PARTICIPANT).returns == 2
+    first = tokens.check(tokens.participant(SESSION, ParticipantId(3)), Role.PARTICIPANT)
+    assert first.returns == 0

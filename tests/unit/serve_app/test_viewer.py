@@ -423,7 +423,7 @@ def receipt(item, **changes):
 async def test_an_answer_is_acknowledged_once_it_is_stored(playing, gateway):
     assert playing.say("answer", opening=1, choices=[1, 2]) == []
     ((item, done),) = gateway.submitted
-    assert item == AnswerItem(1, 1, 0b110, "", item.elapsed_ms)
+    assert item == AnswerItem(1, 1, 0b110, "", item.elapsed_ms, 0)
     assert item.elapsed_ms >= 0
     done(receipt(item))
     (told,) = playing.connection.sent

@@ -37,6 +37,8 @@ class FakeReplica:
         self.tokens = Tokens("a secret of at least thirty-two bytes")
         self.cache = Cache("unix:///nowhere")
         self.joins = SharedRate(self.cache, "joins", Rate(per_s=0.001, burst=3), keys_max=10)
+        self.returns = SharedRate(self.cache, "returns", Rate(per_s=1, burst=100), keys_max=10)
+        self.address_returns = self.returns
         self.directory = self.gateway = self
         self.addresses = ClientAddresses()  # httpx comes from 127.0.0.1, as HAProxy does
         self.guard = AddressGuard(self.cache, self)

@@ -34,7 +34,7 @@ async def test_the_receipt(post, replica, mode):
     if mode is Mode.SELF_PACED:
         receipt |= {"correct": True, "points": 900}
     assert response.json() == receipt
-    assert replica.items == [AnswerItem(1, 1, 0b10, "", -1)]
+    assert replica.items == [AnswerItem(1, 1, 0b10, "", -1, 0)]
 
 
 @pytest.mark.parametrize(

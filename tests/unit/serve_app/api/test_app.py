@@ -77,7 +77,8 @@ def test_every_body_has_an_example(app):
 
 def test_who_may_call_what_is_told(app):
     public = {("get", "/health"), ("get", "/ready"), ("get", "/pins/{pin}"),
-              ("post", "/pins/{pin}/participants"), ("post", "/pins/{pin}/viewers")}  # fmt: skip
+              ("post", "/pins/{pin}/participants"), ("post", "/pins/{pin}/returns"),
+              ("post", "/pins/{pin}/viewers")}  # fmt: skip
     open_to_all = {
         (method, path)
         for path, methods in app.openapi()["paths"].items()

@@ -6,11 +6,17 @@ import pytest
 
 from engine import limits
 from engine.errors import Unavailable
+from engine.ids import ParticipantId, SessionId
 from engine.wire import FaultReply, JoinedReply
 from serve_app import doors
+from serve_app.auth import Role
 from serve_app.device import COOKIE
+from serve_app.rate import Rate
+from serve_app.shared_rate import SharedRate
 
 FIND, JOIN = "/pins/123456", "/pins/123456/participants"
+RETURN = "/pins/123456/returns"
+SESSION = SessionId("00000000-0000-4000-8000-000000000001")
 
 
 @pytest.fixture
@@ -133,3 +139,31 @@ async def test_sessions_that_were_looked_at_are_not_remembered_for_ever(replica,
     for number in range(10):
         await replica.doors.state(f"session-{number}")
         assert len(replica.doors._known) <= 3
+
+
+# --- coming back on another device ------------------------------------------------------------------
+
+
+async def test_a_personal_code_brings_the_place_to_this_device(client, replica):
+    replica.reply = JoinedReply(7, "Mia", 2)
+    code = replica.tokens.return_code(SESSION, ParticipantId(7))
+    response = await client.post(RETURN, json={"code": code, "join_key": "a-second-key"})
+    assert response.status_code == 201, response.text
+    item = replica.items[-1]
+    assert (item.participant_id, item.join_key, len(item.device)) == (7, "a-second-key", 16)
+    claims = replica.tokens.check(response.json()["token"], Role.PARTICIPANT)
+    assert (claims.participant_id, claims.returns) == (7, 2)
+
+
+async def test_guesses_of_codes_are_bounded_by_address_and_session(client, replica, refused):
+    replica.reply = JoinedReply(7, "Mia", 1)
+    right = {
+        "code": replica.tokens.return_code(SESSION, ParticipantId(7)),
+        "join_key": "a-second-key",
+    }
+    wrong = right | {"code": "7-" + f"{(int(right['code'][2:]) + 1) % 1_000_000:06}"}
+    replica.address_returns = SharedRate(replica.cache, "returns-address", Rate(0.001, 3), 10)
+    for _ in range(3):
+        refused(await client.post(RETURN, json=wrong), 422, "wrong_code")
+    refused(await client.post(RETURN, json=right), 429, "too_many")
+    assert replica.items == []

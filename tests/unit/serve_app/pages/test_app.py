@@ -295,6 +295,7 @@ def test_close_codes_are_the_servers(assets):
         ("PIN_LONG_DIGITS", limits.PIN_LONG_DIGITS),
         ("PIN_LETTERS", limits.PIN_LETTERS),
         ("NICKNAME_CHARS_MAX", limits.NICKNAME_CHARS_MAX),
+        ("RETURN_CODE_DIGITS", limits.RETURN_CODE_DIGITS),
         ("TYPED_CHARS_MAX", limits.TYPED_CHARS_MAX),
         ("QUIZ_BYTES_MAX", limits.QUIZ_BYTES_MAX),
         ("TOKEN_RENEW_S", limits.TOKEN_RENEW_S),

@@ -5,6 +5,7 @@ export const PIN_DIGITS = 6;
 export const PIN_LONG_DIGITS = 8;
 export const PIN_LETTERS = 6;
 export const NICKNAME_CHARS_MAX = 24;
+export const RETURN_CODE_DIGITS = 6;
 export const TYPED_CHARS_MAX = 200;
 export const QUIZ_BYTES_MAX = 4194304;
 export const TOKEN_RENEW_S = 21600;
@@ -70,6 +71,7 @@ export const ERROR_TEXTS = {
   late: "Too late: the question had closed before your answer arrived. It does not count.",
   bad_choice: "This answer does not fit the question.",
   nickname_taken: "Somebody here has this name already, or one that looks the same. Choose another one.",
+  wrong_code: "Nobody in this quiz has this code.",
   nickname_invalid: "This name cannot be used.",
   session_full: "This quiz is full.",
   session_over: "This quiz is over.",

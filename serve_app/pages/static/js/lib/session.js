@@ -26,6 +26,7 @@ export class Session {
     fault: null, // the last error that belongs to no answer
     isWithoutResult: false, // whoever joins after the close has none, and waits for none
     isOutdated: false,
+    code: "", // a participant's own, to come back with on another device
   };
 
   // Opening -> what is ticked or typed and not sent; openings whose draft was sent when time was up.
@@ -144,7 +145,7 @@ export class Session {
     this.clock.observe(message.now_ms);
     const view = message.view ?? this.state.view;
     const you = message.you ?? null;
-    const patch = { view, you, isOutdated: message.protocol !== PROTOCOL_VERSION };
+    const patch = { view, you, isOutdated: message.protocol !== PROTOCOL_VERSION, code: message.code ?? "" };
     if (you) {
       const hasClosed = view.phase === "question_closed" || view.phase === "scoreboard";
       patch.isWithoutResult = hasClosed && you.result?.opening_no !== view.opening_no;

@@ -3,6 +3,7 @@
 import { html, render, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
 import { callUntilAnswered, waitingText } from "../lib/api.js";
 import { announce, screenOf, useFocusOn, useAwake, useSession, useTopOn } from "../lib/hooks.js";
+import { randomKey } from "../lib/keys.js";
 import { groupPin, readPin } from "../lib/pins.js";
 import { keepPlace, placeOf } from "../lib/place.js";
 import { keepForReview } from "../lib/review.js";
@@ -10,6 +11,7 @@ import { Session } from "../lib/session.js";
 import { plural } from "../lib/words.js";
 import { AnswerPad } from "../parts/answer.js";
 import { canShow, ConnectionBanner, NoView } from "../parts/banner.js";
+import { ComeBack, OwnCode } from "../parts/comeback.js";
 import { Bar, OpensIn } from "../parts/countdown.js";
 import { JoinForm } from "../parts/join.js";
 import { questionNote, QuestionText } from "../parts/question.js";
@@ -42,15 +44,16 @@ function Play({ pin }) {
 
   if (place?.token) return html`<${Playing} pin=${pin} place=${place} onPlace=${setPlace} />`;
   // Whoever has sent a name already may be in: the join itself tells.
-  if (place && info.locked && !place.nickname) {
+  if (place && info?.locked && !place.nickname) {
     return html`<main class="center-page">
       <h1>${info.started ? "This quiz has already started" : "The host has locked this game"}</h1>
       <p>${info.started ? "Nobody new can join after the start." : "Nobody new can join now. Ask the host to unlock it."}</p>
       <button class="button primary" onClick=${() => setTries(tries + 1)}>Try again</button>
+      <${ComeBack} pin=${pin} onJoined=${setPlace} />
       <p><a href="/">Type another PIN</a></p>
     </main>`;
   }
-  if (place) return html`<${JoinForm} pin=${pin} title=${info.title} place=${place} onJoined=${setPlace} />`;
+  if (place && info) return html`<${JoinForm} pin=${pin} title=${info.title} place=${place} onJoined=${setPlace} />`;
   return html`<main class="center-page">
     ${problem ? html`<h1>${problem}</h1>` : html`<span class="spinner large"></span><p>Looking for the quiz…</p>`}
     <p><a href="/">Type another PIN</a></p>
@@ -92,9 +95,17 @@ async function returnTo(pin, place) {
     const joined = await callUntilAnswered("POST", `/pins/${pin}/participants`, { json });
     keepPlace(pin, { ...place, token: joined.token });
     return { ...returned, token: joined.token, ticket: joined.ticket };
-  } catch {
+  } catch (error) {
+    if (error.code === "unauthorized") return leave(pin);
     return returned;
   }
+}
+
+// The place has gone to another device: this one may join anew, or take it back with the code.
+function leave(pin) {
+  const place = { joinKey: randomKey(), sessionId: "", nickname: "", token: "", isLeft: true };
+  keepPlace(pin, place);
+  return place;
 }
 
 function PlayPhase({ session, state }) {
@@ -132,6 +143,7 @@ function PlayPhase({ session, state }) {
         <p class="lobby-name"><bdi>${you.nickname}</bdi></p>
         <p>Look at the big screen. The quiz starts soon.</p>
         <p class="quiet">${plural(view.participants_count, "player")} here</p>
+        <${OwnCode} code=${state.code} />
       </section>`;
     case "preview":
       return html`<section class="answering preview">
@@ -150,9 +162,9 @@ function PlayPhase({ session, state }) {
     case "scoreboard":
       if (result) {
         return html`<${ResultCard} key=${opening} view=${view} result=${result} refusal=${refusals[opening]}
-          draft=${session.drafts.get(opening)} isSentAtEnd=${session.sentAtEnd.has(opening)} heading=${heading} />`;
+          draft=${session.drafts.get(opening)} isSentAtEnd=${session.sentAtEnd.has(opening)} heading=${heading} code=${state.code} />`;
       }
-      if (isWithoutResult) return html`<${JustJoined} view=${view} you=${you} />`;
+      if (isWithoutResult) return html`<${JustJoined} view=${view} you=${you} code=${state.code} />`;
       return html`<section class="waiting"><h1>Time’s up</h1><p>Counting the answers…</p></section>`;
     case "self_paced_open":
       return html`<${SelfPaced} session=${session} state=${state} />`;
@@ -164,12 +176,13 @@ function PlayPhase({ session, state }) {
 }
 
 // For whoever came after the close.
-function JustJoined({ view, you }) {
+function JustJoined({ view, you, code }) {
   const isLast = view.question.question_index + 1 >= view.question_count;
   return html`<section class="waiting">
     <h1>You’re in!</h1>
     <p>${isLast ? "The last question has just closed." : "You play from the next question on."}</p>
     <${Standing} rank=${you.rank} points=${you.points ?? 0} count=${view.participants_count} />
+    <${OwnCode} code=${code} />
   </section>`;
 }
 

@@ -9,11 +9,13 @@ import { keepPlace } from "../lib/place.js";
 import { countSeen } from "../lib/words.js";
 import { Brand } from "./brand.js";
 import { ThemeSwitch } from "./switches.js";
+import { ComeBack } from "./comeback.js";
 
 export function JoinForm({ pin, title, place, onJoined }) {
   const [nickname, setNickname] = useState(place.nickname);
   const [problem, setProblem] = useState("");
   const [waits, setWaits] = useState("");
+  const [isTaken, setTaken] = useState(Boolean(place.isLeft));
   const composing = useComposing();
   const tooLong = countSeen(nickname.trim()) > NICKNAME_CHARS_MAX;
 
@@ -42,6 +44,7 @@ export function JoinForm({ pin, title, place, onJoined }) {
       keepPlace(pin, kept);
       onJoined({ ...kept, ticket: joined.ticket });
     } catch (error) {
+      setTaken(error.code === "nickname_taken");
       if (error.code === "wrong_phase") setProblem("This quiz has already started. Nobody new can join.");
       else setProblem(error.code === "nickname_invalid" ? `${error.message} ${error.detail}` : error.message);
       setWaits("");
@@ -53,6 +56,7 @@ export function JoinForm({ pin, title, place, onJoined }) {
     <form class="join-form" onSubmit=${submit} novalidate>
       <p class="eyebrow">PIN ${groupPin(pin)}</p>
       <h1 dir="auto">${title}</h1>
+      ${place.isLeft && html`<p>You came back on another device, which has your place now.</p>`}
       <label for="nickname">Your name</label>
       <input id="nickname" class="text-input" dir="auto" autocomplete="nickname" autocapitalize="words" autofocus
         spellcheck=${false} value=${nickname} onInput=${typed} ...${composing.keys}
@@ -60,5 +64,6 @@ export function JoinForm({ pin, title, place, onJoined }) {
       <p id="nickname-note" class="field-error" role="alert">${problem || (tooLong && `At most ${NICKNAME_CHARS_MAX} characters.`)}</p>
       <button class="button primary wide" type="submit" aria-busy=${Boolean(waits)}>${waits || "Let me in"}</button>
     </form>
+    <${ComeBack} pin=${pin} isAsked=${isTaken} onJoined=${onJoined} />
   </main>`;
 }

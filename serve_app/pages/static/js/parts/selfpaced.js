@@ -5,6 +5,7 @@ import { announce, useFocusOn, useTopOn } from "../lib/hooks.js";
 import { keepForReview } from "../lib/review.js";
 import { plural } from "../lib/words.js";
 import { AnswerPad } from "./answer.js";
+import { OwnCode } from "./comeback.js";
 import { questionNote, QuestionText } from "./question.js";
 import { RightAnswer } from "./standing.js";
 
@@ -34,6 +35,7 @@ export function SelfPaced({ session, state }) {
     return html`<section class="waiting">
       <h1 ref=${heading} tabindex="-1">All done!</h1>
       <p>You have answered every question and stand at <strong>${plural(you.points ?? 0, "point")}</strong>.</p>
+      <${OwnCode} code=${state.code} />
       <p class="quiet">The final places come when the host ends the quiz.</p>
     </section>`;
   }

@@ -6,6 +6,7 @@ import { ERROR_TEXTS } from "../lib/facts.js";
 import { announce } from "../lib/hooks.js";
 import { revealMs } from "../lib/reveal.js";
 import { isCode, number, ordinal, plural } from "../lib/words.js";
+import { OwnCode } from "./comeback.js";
 import { rightAnswers } from "./question.js";
 import { OwnReview } from "./review.js";
 import { CHOICES } from "./shapes.js";
@@ -20,7 +21,7 @@ function verdictOf(result, refusal, isUnsent) {
 }
 
 // `draft` is what was ticked or typed; `isSentAtEnd` says that the page sent it when time was up.
-export function ResultCard({ view, result, refusal, draft, isSentAtEnd, heading }) {
+export function ResultCard({ view, result, refusal, draft, isSentAtEnd, heading, code }) {
   const isUnsent = draft && !result.answered && !isSentAtEnd && !isEmptyAnswer(draft);
   const verdict = verdictOf(result, refusal, isUnsent);
   const gained = result.gained ? `+${number(result.gained)}` : "";
@@ -39,6 +40,7 @@ export function ResultCard({ view, result, refusal, draft, isSentAtEnd, heading 
     ${result.streak > 1 && html`<p class="streak">${result.streak} correct in a row</p>`}
     <${Standing} rank=${result.rank} points=${result.points} count=${view.participants_count} ahead=${result.ahead} />
     ${view.reveal?.explanation && html`<p class="explanation" dir="auto">${view.reveal.explanation}</p>`}
+    <${OwnCode} code=${code} />
   </section>`;
 }
 
