@@ -223,3 +223,58 @@ async def test_answer_that_comes_after_the_close_is_told_plainly(stage, network)
     network.mend()
     await expect(mia.get_by_role("heading", name="Not counted")).to_be_visible(timeout=20_000)
     await expect(mia.locator(".result-note").first).to_contain_text("Too late")
+
+
+# What a browser's page translation does: every text node gives way to an element with other words.
+_TRANSLATE = """() => {
+    const texts = document.createTreeWalker(document.getElementById("app"), NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (texts.nextNode()) found.push(texts.currentNode);
+    for (const text of found) {
+        if (!text.data.trim() || text.parentElement.closest("[translate=no]")) continue;
+        const font = document.createElement("font");
+        font.append(document.createElement("font"));
+        font.firstChild.textContent = `<${text.data}>`;
+        text.replaceWith(font);
+    }
+}"""
+
+
+async def test_a_translated_page_shows_the_new_question_and_never_the_old_one(stage):
+    session = stage.session(_PLANET, _GALAXY, _MOONS, preview_ms=1_000)
+    host = await stage.host(session)
+    board = await stage.board(session)
+    mia = await stage.join(session, "Mia")
+    pages = (host, board, mia)
+
+    async def asked(question):
+        for page in pages:
+            heading = page.get_by_role("heading", level=1, name=question["text"])
+            await expect(heading).to_be_visible()
+            for other in (_PLANET, _GALAXY, _MOONS):
+                if other is not question:
+                    await expect(page.get_by_text(other["text"])).to_have_count(0)
+            await page.evaluate(_TRANSLATE)
+
+    await stage.press(host, "Start")
+    await asked(_PLANET)
+    await expect(mia.locator(".pad")).to_have_count(4)
+    await mia.evaluate(_TRANSLATE)
+    await mia.locator(".pad").nth(1).click()
+    await expect(mia.get_by_role("heading", name="Correct!")).to_be_visible()
+    for page in pages:
+        await page.evaluate(_TRANSLATE)
+    for question in (_GALAXY, _MOONS):
+        await host.keyboard.press("ArrowRight")
+        await expect(board.locator(".score-row")).to_have_count(1)
+        for page in pages:
+            await page.evaluate(_TRANSLATE)
+        await host.wait_for_timeout(700)
+        await host.keyboard.press("ArrowRight")
+        await asked(question)
+        await expect(mia.locator(".typed-form, .pads")).to_be_visible()
+        await mia.evaluate(_TRANSLATE)
+        await host.wait_for_timeout(700)
+        await host.keyboard.press("ArrowRight")
+        await expect(mia.get_by_role("heading", name="No answer")).to_be_visible()
+        await host.wait_for_timeout(700)

@@ -81,7 +81,7 @@ function Playing({ pin, place, onPlace }) {
   return html`
     <header class="play-bar">
       <bdi class="nickname">${you.nickname}</bdi>
-      <span class="play-points">${plural(you.points ?? 0, "point")}</span>
+      <span key=${you.points} class="play-points">${plural(you.points ?? 0, "point")}</span>
     </header>
     <${ConnectionBanner} state=${state} kept=${isAnswering ? "Your answer is kept." : "Your place is kept."} />
     <main class="play-main phase-${view.phase}"><${PlayPhase} session=${session} state=${state} /></main>`;
@@ -135,9 +135,11 @@ function PlayPhase({ session, state }) {
     told.current = opening;
   }, [phase, opening]);
 
+  // Every screen is made anew (`key`): a browser that translates the page has put its own text where ours
+  // was, and would go on showing that.
   switch (phase) {
     case "lobby":
-      return html`<section class="waiting in-lobby">
+      return html`<section key="lobby" class="waiting in-lobby">
         <span class="rays" aria-hidden="true"></span>
         <h1>You’re in!</h1>
         <p class="lobby-name"><bdi>${you.nickname}</bdi></p>
@@ -146,13 +148,13 @@ function PlayPhase({ session, state }) {
         <${OwnCode} code=${state.code} />
       </section>`;
     case "preview":
-      return html`<section class="answering preview">
+      return html`<section key="preview:${opening}" class="answering preview">
         <p class="eyebrow">${questionNote(view, question)}</p>
         <${QuestionText} text=${question.text} heading=${heading} />
         <${OpensIn} clock=${session.clock} question=${question} />
       </section>`;
     case "question_open":
-      return html`<section class="answering">
+      return html`<section key="open:${opening}" class="answering">
         <${Bar} clock=${session.clock} question=${question} />
         <p class="eyebrow">${questionNote(view, question)}</p>
         <${QuestionText} text=${question.text} heading=${heading} />
@@ -165,7 +167,7 @@ function PlayPhase({ session, state }) {
           draft=${session.drafts.get(opening)} isSentAtEnd=${session.sentAtEnd.has(opening)} heading=${heading} code=${state.code} />`;
       }
       if (isWithoutResult) return html`<${JustJoined} view=${view} you=${you} code=${state.code} />`;
-      return html`<section class="waiting"><h1>Time’s up</h1><p>Counting the answers…</p></section>`;
+      return html`<section key="closed:${opening}" class="waiting"><h1>Time’s up</h1><p>Counting the answers…</p></section>`;
     case "self_paced_open":
       return html`<${SelfPaced} session=${session} state=${state} />`;
     case "finished":

@@ -107,7 +107,7 @@ function Fate({ state, isDraft, isSentAtEnd, receipt, error }) {
     received: html`<span class="fate-mark" aria-hidden="true">✓</span> ${isSentAtEnd ? "Time was up: your answer was sent as it stood" : "Answer received"}`,
     refused: html`<span class="fate-mark" aria-hidden="true">!</span> ${error && textOf(error)}`,
   };
-  return html`<p class="fate ${state} ${state === "open" && isDraft ? "unsent" : ""}" role="status">${words[state]}</p>`;
+  return html`<p class="fate ${state} ${state === "open" && isDraft ? "unsent" : ""}" role="status"><span key="${state}:${isDraft}" class="fate-words">${words[state]}</span></p>`;
 }
 
 function textOf(error) {

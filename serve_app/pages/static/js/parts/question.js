@@ -32,7 +32,7 @@ export function QuestionStage({ view, clock }) {
   const { question, reveal, phase } = view;
   const fit = useFit([question.opening_no, phase, question.choices.length]);
   const isOpen = phase === "question_open";
-  return html`<section class="stage-question ${phase}" ref=${fit}>
+  return html`<section key=${question.opening_no} class="stage-question ${phase}" ref=${fit}>
     <div class="stage-head">
       <div class="paper">
         <p class="eyebrow">${questionNote(view, question)}</p>

@@ -42,7 +42,7 @@ export function SelfPaced({ session, state }) {
   if (!isThere) return html`<section class="waiting" aria-busy="true"><span class="spinner large"></span></section>`;
   const receipt = receipts[opening];
   const isSettled = receipt || session.answerState(opening) === "refused";
-  return html`<section class="answering">
+  return html`<section key=${opening} class="answering">
     <p class="eyebrow">${questionNote(view, question)}</p>
     <${QuestionText} text=${question.text} heading=${heading} />
     <${AnswerPad} key=${opening} session=${session} question=${question} />
