@@ -402,3 +402,45 @@ async def test_a_wrong_pin_and_a_forged_token_are_told(stage):
     await expect(page.get_by_role("heading")).to_contain_text("No quiz is running")
     host = await stage.open("/host#token=not.a.token")
     await expect(host.get_by_role("heading")).to_contain_text("not valid any more")
+
+
+async def test_tabs_say_where_the_quiz_is_and_lobbies_have_a_heading(stage):
+    session = stage.session(_PLANET, _TYPED, preview_ms=1_000)
+    host = await stage.host(session)
+    board = await stage.board(session)
+    mia = await stage.join(session, "Mia")
+    pages = (host, board, mia)
+    title = "The solar system · Rayquiz"
+    for page in pages:
+        await expect(page.get_by_role("heading", level=1)).to_have_count(1)
+        await expect(page).to_have_title(f"Lobby · {title}")
+    moves = {
+        "Start": "Question 1 of 2",
+        "Close now": "Answer to question 1 of 2",
+        "Scoreboard": "Scoreboard",
+    }
+    for name, state in moves.items():
+        await stage.press(host, name)
+        for page in pages:
+            await expect(page).to_have_title(f"{state} · {title}")
+    await stage.press(host, "End…")
+    await stage.press(host, "Finish and show the result")
+    for page in pages:
+        await expect(page).to_have_title(f"Final result · {title}")
+
+
+async def test_the_focus_goes_back_to_what_opened_a_dialog(stage):
+    session = stage.session(_PLANET)
+    host = await stage.host(session)
+    await stage.join(session, "Mia")
+    end = host.get_by_role("button", name="End…")
+    await end.focus()
+    await host.keyboard.press("Enter")
+    await expect(host.get_by_role("button", name="Go on")).to_be_focused()
+    await host.keyboard.press("Enter")
+    await expect(end).to_be_focused()
+    remove = host.get_by_role("button", name="Remove Mia")
+    await remove.focus()
+    await host.keyboard.press("Enter")
+    await host.keyboard.press("Escape")
+    await expect(remove).to_be_focused()

@@ -84,6 +84,24 @@ export function useFit(deps) {
   return ref;
 }
 
+const STATES = {
+  lobby: "Lobby",
+  scoreboard: "Scoreboard",
+  self_paced_open: "At your own pace",
+  finished: "Final result",
+  cancelled: "Cancelled",
+};
+
+// The tab says where the quiz is, for whoever has several.
+export function useTitle(view) {
+  const count = view?.question && `${view.question.question_index + 1} of ${view.question_count}`;
+  const verb = view?.phase === "question_closed" ? "Answer to question" : "Question";
+  const state = view && (STATES[view.phase] ?? `${verb} ${count}`);
+  useEffect(() => {
+    if (state) document.title = `${state} · ${view.title} · Rayquiz`;
+  }, [state]);
+}
+
 // Begin at the top when a new screen comes: a page that was scrolled down hides its beginning.
 export function useTopOn(key) {
   const first = useRef(true);

@@ -2,7 +2,7 @@
 
 import { html, render, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
 import { callUntilAnswered, waitingText } from "../lib/api.js";
-import { announce, screenOf, useAwake, useSession, useTopOn } from "../lib/hooks.js";
+import { announce, screenOf, useAwake, useSession, useTitle, useTopOn } from "../lib/hooks.js";
 import { tokenOfPage } from "../lib/keys.js";
 import { groupPin, readPin } from "../lib/pins.js";
 import { Session } from "../lib/session.js";
@@ -42,6 +42,7 @@ function Watching({ token, onLost }) {
   useEffect(() => session.start(), [session]);
   const state = useSession(session);
   useAwake(!state.ended);
+  useTitle(state.view);
   const { view } = state;
   useAnnouncements(view);
   useTopOn(view && screenOf(view));

@@ -1,7 +1,7 @@
 // The host's console: what everybody sees, and the controls.
 
 import { html, render, useEffect, useMemo, useState } from "../../vendor/preact-htm.js";
-import { announce, screenOf, useAwake, useSession, useTopOn } from "../lib/hooks.js";
+import { announce, screenOf, useAwake, useSession, useTitle, useTopOn } from "../lib/hooks.js";
 import { keepToken, libraryToken, openResults, tokenOfPage } from "../lib/keys.js";
 import { groupPin } from "../lib/pins.js";
 import { Session } from "../lib/session.js";
@@ -30,6 +30,7 @@ function Host({ token }) {
   useEffect(() => session.start(), [session]);
   const state = useSession(session);
   useAwake(!state.ended);
+  useTitle(state.view);
   const [leaving, setLeaving] = useState(null);
   const [isMoving, setMoving] = useState(false);
   // Whom the list of players shows at first; null while it is closed.

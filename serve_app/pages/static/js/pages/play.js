@@ -2,7 +2,7 @@
 
 import { html, render, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
 import { callUntilAnswered, waitingText } from "../lib/api.js";
-import { announce, screenOf, useFocusOn, useAwake, useSession, useTopOn } from "../lib/hooks.js";
+import { announce, screenOf, useFocusOn, useAwake, useSession, useTitle, useTopOn } from "../lib/hooks.js";
 import { randomKey } from "../lib/keys.js";
 import { groupPin, readPin } from "../lib/pins.js";
 import { keepPlace, placeOf } from "../lib/place.js";
@@ -68,6 +68,7 @@ function Playing({ pin, place, onPlace }) {
   useEffect(() => session.start(), [session]);
   const state = useSession(session);
   useAwake(!state.ended);
+  useTitle(state.view);
   // A token that was ended is no reason to leave: the join key gives the same place again.
   const mayReturn = place.joinKey && place.nickname && !place.hasReturned;
   const returns = state.ended?.name === "unauthorized" && mayReturn;

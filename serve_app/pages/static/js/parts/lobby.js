@@ -10,12 +10,14 @@ import { isLocked } from "./lock.js";
 export function JoinCard({ pin, view }) {
   if (isLocked(view)) {
     return html`<section class="join-card" aria-label="How to join">
+      <h1 class="unseen" dir="auto">${view.title}</h1>
       <p class="join-step"><strong>The game is locked.</strong><br />Nobody new can join now.</p>
     </section>`;
   }
   const [first, second] = groupPin(pin).split(" ");
   const isWide = !/^\d{6}$/.test(pin);
   return html`<section class="join-card" aria-label="How to join">
+    <h1 class="unseen" dir="auto">${view.title}</h1>
     <div class="join-text">
       <p class="join-step">Join at <strong>${joinAddress()}</strong></p>
       <p class="join-step">with the PIN</p>
