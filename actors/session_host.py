@@ -33,6 +33,7 @@ from engine.session import (
     decide,
     decide_answer,
     door_of,
+    due_ms,
     evolve,
     forgive_absence,
     is_left,
@@ -607,11 +608,10 @@ class SessionHost:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        opening = self._state.current
-        if opening is None or self._state.phase not in (Phase.PREVIEW, Phase.QUESTION_OPEN):
+        at_ms = due_ms(self._state)
+        if not at_ms:
             return
-        grace_ms = limits.CLOSE_GRACE_MS if self._state.phase is Phase.QUESTION_OPEN else 0
-        wait_ms = opening.closes_ms + grace_ms - self._clock.now_ms()
+        wait_ms = at_ms - self._clock.now_ms()
         # One more millisecond: a timer may fire a fraction early.
         self._deadline = self._loop.call_later(
             max(0, wait_ms + 1) / 1000, lambda: self._spawn(self._due())
@@ -630,7 +630,7 @@ class SessionHost:
         state = self._state
 
         def make(now_ms: int) -> Decision:
-            if state.phase not in (Phase.PREVIEW, Phase.QUESTION_OPEN):
+            if not due_ms(state):
                 return Decision()
             return decide(
                 state, Move(Step.DUE, state.phase, state.current_no), now_ms, self._pending

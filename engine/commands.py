@@ -52,8 +52,8 @@ class Move(msgspec.Struct, frozen=True):
     """The host, or the clock (:attr:`Step.DUE`), moves the session on.
 
     ``phase`` and ``opening_no`` say what the sender was looking at; a session that has moved on
-    refuses. A repeated ``command_id`` gets the first answer again. ``extra_ms`` belongs to EXTEND,
-    ``participant_id``, or several ``participants``, to REMOVE.
+    refuses. A repeated ``command_id`` gets the first answer again. ``extra_ms`` belongs to EXTEND and
+    DEADLINE, ``participant_id``, or several ``participants``, to REMOVE.
     """
 
     step: Step

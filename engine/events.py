@@ -84,6 +84,12 @@ class SelfPacedOpened(_PhaseEvent, frozen=True, tag="self_paced_opened"):
     """Every question is open: opening n is question n - 1."""
 
 
+class DeadlineSet(_PhaseEvent, frozen=True, tag="deadline_set"):
+    """Self-paced play ends at ``closes_ms``, whatever was said before."""
+
+    closes_ms: int
+
+
 class Finished(_PhaseEvent, frozen=True, tag="finished"):
     """The session is over and its scoreboard final."""
 
@@ -122,6 +128,7 @@ PhaseEvent = (
     | Closed
     | ScoreboardShown
     | SelfPacedOpened
+    | DeadlineSet
     | Finished
     | Cancelled
     | Removed

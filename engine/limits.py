@@ -100,6 +100,9 @@ READING_MS_PER_CHAR: Final = 40
 #: One extension of an open question by the host.
 EXTEND_MS_MIN: Final = 1_000
 EXTEND_MS_MAX: Final = 300_000
+#: How far ahead the end of self-paced play may be set; a session that nobody touches ends by itself later.
+DEADLINE_MS_MIN: Final = 1_000
+DEADLINE_MS_MAX: Final = 5 * 3_600_000
 #: Host commands remembered for repeats.
 COMMANDS_REMEMBERED_MAX: Final = 256
 #: Live sessions of one primary: each holds one PostgreSQL connection of 400.
@@ -542,6 +545,7 @@ assert PARTICIPANTS_MAX < HANDSHAKES_WAITING_MAX < CONNECTIONS_PER_REPLICA_MAX
 assert PARTICIPANTS_MAX < CONNECTIONS_PER_ADDRESS_MAX <= CONNECTIONS_PER_REPLICA_MAX // 3
 assert FRAME_INTERVAL_MS < BEAT_INTERVAL_MS < CHANNEL_SILENCE_MS
 assert CLOSE_GRACE_MS < DELIVERY_SLACK_MS_MAX
+assert DEADLINE_MS_MAX < IDLE_MS_MAX
 assert HUMAN_MS_MIN < FULL_POINTS_MS
 assert (
     SOCKET_BUFFER_BYTES_MAX + FRAME_BYTES_MAX + SOCKET_PENDING_MAX * OUTCOME_BYTES_MAX

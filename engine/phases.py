@@ -34,6 +34,8 @@ class Step(StrEnum):
     NEXT = "next"
     CLOSE = "close"
     EXTEND = "extend"
+    #: Self-paced play gets an end, or another one.
+    DEADLINE = "deadline"
     FINISH = "finish"
     CANCEL = "cancel"
     #: A deadline has passed, or everybody has answered; never sent by a client.
@@ -76,6 +78,8 @@ TRANSITIONS: Final[dict[Phase, dict[Step, tuple[Phase, ...]]]] = {
         Step.CANCEL: (Phase.CANCELLED,),
     },
     Phase.SELF_PACED_OPEN: {
+        Step.DEADLINE: (Phase.SELF_PACED_OPEN,),
+        Step.DUE: (Phase.FINISHED,),
         Step.FINISH: (Phase.FINISHED,),
         Step.CANCEL: (Phase.CANCELLED,),
     },

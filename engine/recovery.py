@@ -181,6 +181,7 @@ def _snapshot(state: SessionState, *, with_answers: bool) -> dict[str, Any]:
         "nicknames": sorted(state.nicknames.items()),
         "banned_devices": sorted(state.banned_devices),
         "lock": state.lock.value,
+        "closes_ms": state.closes_ms,
         "flood_lock_off": state.flood_lock_off,
         "openings": [
             (

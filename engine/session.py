@@ -24,6 +24,7 @@ from engine.events import (
     AnswerAccepted,
     Cancelled,
     Closed,
+    DeadlineSet,
     Event,
     Extended,
     Finished,
@@ -108,6 +109,7 @@ class SessionState:
         "answers_total",
         "banned_devices",
         "by_join_key",
+        "closes_ms",
         "commands_done",
         "current_no",
         "flood_lock_off",
@@ -149,6 +151,8 @@ class SessionState:
         self.answers_total = 0
         #: The opening that is previewed, open or closed last; 0 in the lobby and in self-paced play.
         self.current_no = OpeningNo(0)
+        #: When self-paced play ends, Unix milliseconds; 0 as long as the host has said nothing.
+        self.closes_ms = 0
         self.scoreboard = Scoreboard()
         self.commands_done: dict[str, Done] = {}
 
@@ -264,7 +268,7 @@ def decide_answer(
     if not opening.opened_ms:
         raise Conflict(f"opening {opening_no} does not take answers yet", "not_open")
     elapsed_ms = _elapsed_ms(state, opening, command, now_ms)
-    if opening.closes_ms and elapsed_ms > opening.closes_ms - opening.opened_ms:
+    if _is_late(state, opening, elapsed_ms, now_ms):
         raise Conflict(f"opening {opening_no} was past its deadline", "late")
     question = state.quiz.questions[opening.question_index]
     _check_answer(question, command)
@@ -290,6 +294,12 @@ def decide_answer(
         now_ms,
     )
     return Decision((event,))
+
+
+def _is_late(state: SessionState, opening: Opening, elapsed_ms: int, now_ms: int) -> bool:
+    if state.closes_ms:
+        return now_ms > state.closes_ms + limits.CLOSE_GRACE_MS
+    return bool(opening.closes_ms) and elapsed_ms > opening.closes_ms - opening.opened_ms
 
 
 def _elapsed_ms(state: SessionState, opening: Opening, command: SubmitAnswer, now_ms: int) -> int:
@@ -562,7 +572,31 @@ def _close(state: SessionState, command: Move, now_ms: int) -> tuple[Event, ...]
     return (Closed(opening_no=state.current_no, at_ms=now_ms, command_id=command.command_id),)
 
 
+def _set_deadline(_state: SessionState, command: Move, now_ms: int) -> tuple[Event, ...]:
+    if not limits.DEADLINE_MS_MIN <= command.extra_ms <= limits.DEADLINE_MS_MAX:
+        raise Malformed(
+            f"extra_ms: {command.extra_ms}; "
+            f"{limits.DEADLINE_MS_MIN} to {limits.DEADLINE_MS_MAX} are allowed"
+        )
+    closes_ms = now_ms + command.extra_ms
+    return (DeadlineSet(closes_ms=closes_ms, at_ms=now_ms, command_id=command.command_id),)
+
+
+def due_ms(state: SessionState) -> int:
+    """When the clock moves the session on by itself, Unix milliseconds; 0 where it does not."""
+    if state.phase is Phase.SELF_PACED_OPEN:
+        return state.closes_ms and state.closes_ms + limits.CLOSE_GRACE_MS
+    opening = state.current
+    if opening is None or state.phase not in (Phase.PREVIEW, Phase.QUESTION_OPEN):
+        return 0
+    return opening.closes_ms + (limits.CLOSE_GRACE_MS if opening.opened_ms else 0)
+
+
 def _due(state: SessionState, command: Move, now_ms: int) -> tuple[Event, ...]:
+    if state.phase is Phase.SELF_PACED_OPEN:
+        if not state.closes_ms or now_ms < due_ms(state):
+            return ()
+        return (Finished(at_ms=now_ms),)
     opening = state.openings[state.current_no]
     if state.phase is Phase.PREVIEW:
         if now_ms < opening.closes_ms:
@@ -609,6 +643,7 @@ _MOVES: dict[Step, Callable[[SessionState, Move, int], tuple[Event, ...]]] = {
     Step.CLOSE: _close,
     Step.DUE: _due,
     Step.EXTEND: _extend,
+    Step.DEADLINE: _set_deadline,
     Step.FINISH: _end,
     Step.CANCEL: _end,
 }
@@ -619,6 +654,8 @@ def rearm(state: SessionState, now_ms: int) -> tuple[Event, ...]:
 
     To ``now + RECOVERY_GRACE_MS``, so that those who could not answer get a moment more.
     """
+    if state.phase is Phase.SELF_PACED_OPEN and 0 < state.closes_ms <= now_ms:
+        return (DeadlineSet(closes_ms=now_ms + limits.RECOVERY_GRACE_MS, at_ms=now_ms),)
     opening = state.current
     if opening is None or opening.closed or state.phase not in (Phase.PREVIEW, Phase.QUESTION_OPEN):
         return ()
@@ -756,6 +793,10 @@ def _evolve_self_paced_opened(state: SessionState, event: SelfPacedOpened) -> No
     state.phase = Phase.SELF_PACED_OPEN
 
 
+def _evolve_deadline_set(state: SessionState, event: DeadlineSet) -> None:
+    state.closes_ms = event.closes_ms
+
+
 def _evolve_finished(state: SessionState, _event: Finished) -> None:
     _end_all(state, Phase.FINISHED)
 
@@ -819,6 +860,7 @@ _EVOLVE = cast(
         Closed: _evolve_closed,
         ScoreboardShown: _evolve_scoreboard_shown,
         SelfPacedOpened: _evolve_self_paced_opened,
+        DeadlineSet: _evolve_deadline_set,
         Finished: _evolve_finished,
         Cancelled: _evolve_cancelled,
         Removed: _evolve_removed,
@@ -840,6 +882,7 @@ __all__ = [
     "SessionState",
     "decide",
     "decide_answer",
+    "due_ms",
     "evolve",
     "forgive_absence",
     "is_left",

@@ -101,6 +101,8 @@ class View(msgspec.Struct, frozen=True):
     scoreboard: tuple[ScoreRow, ...]
     #: Actors of the version before do not tell it.
     lock: Lock = Lock.OPEN
+    #: When self-paced play ends, Unix milliseconds of the actor's clock; 0 where no end is set.
+    closes_ms: int = 0
 
 
 class ViewChanges(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -115,6 +117,7 @@ class ViewChanges(msgspec.Struct, frozen=True, omit_defaults=True):
     reveal: Reveal | UnsetType | None = UNSET
     scoreboard: tuple[ScoreRow, ...] | UnsetType = UNSET
     lock: Lock | UnsetType = UNSET
+    closes_ms: int | UnsetType = UNSET
 
 
 _CHANGING = ViewChanges.__struct_fields__
@@ -166,6 +169,7 @@ def build_view(state: SessionState, epoch: Epoch, version: FrameVersion) -> View
         reveal=_reveal(state, opening) if opening is not None and opening.closed else None,
         scoreboard=() if hides_scores else score_rows(state, limits.SCOREBOARD_ROWS_MAX),
         lock=state.lock,
+        closes_ms=state.closes_ms,
     )
 
 

@@ -82,12 +82,13 @@ class Ask(FromClient, frozen=True, tag="ask"):
 
 
 class HostMove(FromClient, frozen=True, tag="move"):
-    """The host moves the session: start, next, close, extend, finish, cancel; or looks after who is in.
+    """The host moves the session, as far as finish or cancel; or looks after who is in.
 
-    ``phase`` and ``opening`` name what the host was looking at; a session that has moved on answers
-    ``stale_command``. ``extra_ms`` belongs to extend. Remove, lock and unlock are possible in every
-    phase: remove names one ``participant`` or several ``participants``, of whom those are passed
-    over who are out already; after lock nobody new may join (``locked``), until unlock. A repeated
+    ``phase`` and ``opening`` name what the host was looking at; a session that has moved on
+    answers ``stale_command``. ``extra_ms`` belongs to extend, and to deadline: self-paced play
+    ends so long from now. Remove, lock and unlock are possible in every phase: remove names one
+    ``participant`` or several ``participants``, of whom those are passed over who are out
+    already; after lock nobody new may join (``locked``), until unlock. A repeated
     ``command_id`` moves nothing and gets the same ``done``.
 
     Example: {"type":"move","command_id":"6c0e4b6a-5a0f","step":"next","phase":"scoreboard","opening":2}

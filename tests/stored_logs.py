@@ -47,6 +47,7 @@ def _live(driver: SessionDriver) -> None:
 def _self_paced(driver: SessionDriver) -> None:
     mia = driver.join("Mia")
     driver.move(Step.START)
+    driver.move(Step.DEADLINE, extra_ms=60_000)
     driver.answer(mia, 1, opening_no=1)
     driver.answer(mia, text="Genf", opening_no=2)
     driver.move(Step.CANCEL)

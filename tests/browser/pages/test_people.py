@@ -444,3 +444,24 @@ async def test_the_focus_goes_back_to_what_opened_a_dialog(stage):
     await host.keyboard.press("Enter")
     await host.keyboard.press("Escape")
     await expect(remove).to_be_focused()
+
+
+async def test_everybody_sees_the_deadline_of_self_paced_play_and_it_ends_by_itself(stage):
+    session = stage.session(_PLANET, _TYPED, mode="self_paced", scoring="accuracy.v1")
+    host = await stage.host(session)
+    board = await stage.board(session)
+    mia = await stage.join(session, "Mia")
+    await stage.press(host, "Start")
+    await expect(mia.locator(".pad")).to_have_count(4)
+    await host.get_by_label("Deadline").select_option("in 1 minute")
+    left = re.compile(r"^Time left: (1:00|0:[1-5]\d)$")
+    for page in (host, board, mia):
+        await expect(page.locator(".deadline")).to_have_text(left)
+    await stage.shoot("deadline", host=host, board=board, phone=mia)
+    move = {"command_id": "a-sooner-end", "step": "deadline", "phase": "self_paced_open"}
+    with stage.site.api(session["host_token"]) as api:
+        path = f"/sessions/{session['session_id']}/moves"
+        moved = api.post(path, json={**move, "opening": 0, "extra_ms": 2_000})
+        assert moved.status_code == 200, moved.text
+    await expect(host.locator(".podium")).to_be_visible()
+    await expect(mia.get_by_text("Well played!")).to_be_visible()

@@ -1042,3 +1042,19 @@ async def test_a_return_keeps_the_place_and_ends_the_tokens_before_also_after_a_
         assert (await open_stage.ask(HelloItem(1, 1))).you.nickname == "Mia"
         assert await open_stage.ask(answer(1)) == receipt
         open_stage.recover()
+
+
+async def test_a_deadline_ends_self_paced_play_also_when_it_passed_during_a_crash(make_stage):
+    stage = make_stage(SELF_PACED)
+    await stage.open("Mia")
+    await stage.ask(stage.command(Step.DEADLINE, extra_ms=20_000))
+    await asyncio.sleep(10)
+    assert stage.host.state.phase is Phase.SELF_PACED_OPEN
+    await stage.host.close()
+    await asyncio.sleep(60)
+    stage.recover()
+    await asyncio.sleep(1)
+    assert stage.host.state.phase is Phase.SELF_PACED_OPEN
+    assert stage.host.newest_view().view.closes_ms > stage.clock.now_ms()
+    await asyncio.sleep(limits.RECOVERY_GRACE_MS / 1000)
+    assert stage.host.state.phase is Phase.FINISHED

@@ -25,6 +25,10 @@ STORED = [
     (events.Closed(opening_no=1, at_ms=5), b'{"type":"closed","at_ms":5,"opening_no":1}'),
     (events.ScoreboardShown(at_ms=5), b'{"type":"scoreboard_shown","at_ms":5}'),
     (events.SelfPacedOpened(at_ms=5), b'{"type":"self_paced_opened","at_ms":5}'),
+    (
+        events.DeadlineSet(closes_ms=9, at_ms=5, command_id="c"),
+        b'{"type":"deadline_set","at_ms":5,"command_id":"c","closes_ms":9}',
+    ),
     (events.Finished(at_ms=5), b'{"type":"finished","at_ms":5}'),
     (events.Cancelled(at_ms=5), b'{"type":"cancelled","at_ms":5}'),
     (

@@ -28,6 +28,8 @@ def at(phase):
     driver = SessionDriver(make_quiz(make_question(), make_question()), settings)
     driver.join("Mia")
     driver.moves(*steps)
+    if phase is Phase.SELF_PACED_OPEN:
+        driver.move(Step.DEADLINE, extra_ms=5_000)
     assert driver.state.phase is phase
     return driver
 

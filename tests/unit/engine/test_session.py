@@ -17,6 +17,7 @@ from engine.session import (
     Pending,
     decide,
     door_of,
+    due_ms,
     forgive_absence,
     lock_for_flood,
     rearm,
@@ -762,3 +763,56 @@ def test_a_return_survives_a_recovery():
     again = restore(state.session_id, state.quiz, state.settings, joined, others, [])
     assert snapshot(again) == snapshot(state)
     assert again.by_join_key["a-second-key"] == again.by_join_key["the-first-key"] == mia
+
+
+# --- the end of self-paced play ---------------------------------------------------------------------
+
+
+def test_self_paced_play_ends_at_the_deadline_that_was_set_last():
+    driver = opened(settings=SELF_PACED)
+    driver.move(Step.DEADLINE, extra_ms=60_000)
+    driver.move(Step.DEADLINE, extra_ms=20_000)
+    assert due_ms(driver.state) == driver.now_ms + 20_000 + limits.CLOSE_GRACE_MS
+    driver.answer(1, 1, opening_no=1)
+    driver.wait(20_000 + limits.CLOSE_GRACE_MS - 1)
+    assert driver.move(Step.DUE).events == ()
+    driver.answer(1, 1, opening_no=2)
+    driver.wait(2)
+    refused(driver, "late", SubmitAnswer(ParticipantId(2), OpeningNo(1), 0b10))
+    driver.move(Step.DUE)
+    assert driver.state.phase is Phase.FINISHED
+    assert driver.state.answers_total == 2
+
+
+def test_without_a_deadline_self_paced_play_does_not_end_by_itself():
+    driver = opened(settings=SELF_PACED)
+    driver.wait(10**9)
+    assert due_ms(driver.state) == 0
+    assert driver.move(Step.DUE).events == ()
+
+
+@pytest.mark.parametrize("extra_ms", [limits.DEADLINE_MS_MIN - 1, limits.DEADLINE_MS_MAX + 1])
+def test_a_deadline_has_bounds_and_belongs_to_self_paced_play(extra_ms):
+    driver = opened(settings=SELF_PACED)
+    refused(
+        driver,
+        "malformed",
+        Move(Step.DEADLINE, Phase.SELF_PACED_OPEN, OpeningNo(0), "command-9", extra_ms),
+    )
+    live = opened()
+    refused(
+        live,
+        "wrong_phase",
+        Move(Step.DEADLINE, live.state.phase, OpeningNo(1), "command-9", 60_000),
+    )
+
+
+def test_a_deadline_that_passed_while_the_session_was_away_moves_once():
+    driver = opened(settings=SELF_PACED)
+    driver.move(Step.DEADLINE, extra_ms=20_000)
+    assert rearm(driver.state, driver.now_ms) == ()
+    driver.wait(30_000)
+    (owed,) = rearm(driver.state, driver.now_ms)
+    driver.do_event(owed)
+    assert driver.state.closes_ms == driver.now_ms + limits.RECOVERY_GRACE_MS
+    assert rearm(driver.state, driver.now_ms) == ()

@@ -87,7 +87,7 @@ function BoardPhase({ view, clock, pin }) {
     case "self_paced_open":
       return html`<section class="board-scores">
         <h1>${view.phase === "scoreboard" ? "Scoreboard" : "At your own pace"}</h1>
-        ${view.phase === "self_paced_open" && html`<${Progress} view=${view} />`}
+        ${view.phase === "self_paced_open" && html`<${Progress} view=${view} clock=${clock} />`}
         <${Scoreboard} key=${view.opening_no} rows=${view.scoreboard} opening=${view.opening_no} />
         ${view.phase === "scoreboard" && html`<${Highlights} view=${view} />`}
       </section>`;

@@ -130,7 +130,7 @@ function HostPhase({ session, view, pin, onRemove, onMore }) {
     case "self_paced_open":
       return html`<section class="board-scores">
           <h1>${PHASE_NAMES[view.phase]}</h1>
-          ${view.phase === "self_paced_open" && html`<${Progress} view=${view} />`}
+          ${view.phase === "self_paced_open" && html`<${Progress} view=${view} clock=${clock} />`}
           <${Scoreboard} key=${view.opening_no} rows=${view.scoreboard} opening=${view.opening_no} />
         ${view.phase === "scoreboard" && html`<${Highlights} view=${view} />`}
         </section>

@@ -3,6 +3,7 @@
 import { html, useEffect, useRef, useState } from "../../vendor/preact-htm.js";
 import { EXTEND_MS, ERROR_TEXTS } from "../lib/facts.js";
 import { BigTime } from "./countdown.js";
+import { plural } from "../lib/words.js";
 import { Confirm } from "./dialog.js";
 
 const NEXT_KEYS = [" ", "Enter", "ArrowRight"];
@@ -11,6 +12,8 @@ const KEY_PAUSE_MS = 600;
 // Where a key belongs to what has the focus: every key in a field, those that press it on a button.
 const IS_FIELD = "input, select, textarea, dialog";
 const IS_PRESSED = "button, a, summary";
+// Minutes from now that a host may choose as the end of self-paced play.
+const DEADLINES_MIN = [1, 5, 10, 20, 45, 90];
 
 // The main action of a phase: {label, step}, or null where there is none without a question.
 export function mainAction(view) {
@@ -51,11 +54,24 @@ export function Controls({ session, state }) {
     </div>
     ${(view.phase === "preview" || view.phase === "question_open") && html`<${BigTime} clock=${session.clock} question=${view.question} />`}
     <button class="button quiet-button" onClick=${() => setAsks(true)}>End…</button>
+    ${view.phase === "self_paced_open" && html`<${DeadlineChoice} session=${session} view=${view} />`}
     ${view.phase === "question_open" &&
     html`<button class="button" onClick=${() => session.move("extend", { extra_ms: EXTEND_MS })}>+${EXTEND_MS / 1000} s</button>`}
     ${action && html`<button class="button primary main-action" aria-busy=${isMoving} onClick=${press}>${action.label}</button>`}
     ${asks && html`<${EndDialog} session=${session} phase=${view.phase} onClose=${() => setAsks(false)} />`}
   </footer>`;
+}
+
+// Everybody at their own pace, until then.
+function DeadlineChoice({ session, view }) {
+  const choose = (event) => session.move("deadline", { extra_ms: Number(event.target.value) * 60_000 });
+  return html`<label class="deadline-choice">
+    <span class="unseen">Deadline</span>
+    <select value="" onChange=${choose}>
+      <option value="" disabled>${view.closes_ms ? "Change the deadline" : "Set a deadline"}</option>
+      ${DEADLINES_MIN.map((minutes) => html`<option key=${minutes} value=${minutes}>in ${plural(minutes, "minute")}</option>`)}
+    </select>
+  </label>`;
 }
 
 function EndDialog({ session, phase, onClose }) {

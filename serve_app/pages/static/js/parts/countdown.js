@@ -41,6 +41,15 @@ export function Bar({ clock, question }) {
   </div>`;
 }
 
+// When self-paced play ends; nothing where no end is set.
+export function Deadline({ clock, view }) {
+  const seconds = Math.ceil((useCountdown(clock, view.closes_ms) ?? 0) / 1000);
+  if (!view.closes_ms) return null;
+  const minutes = Math.floor(seconds / 60);
+  const left = `${minutes}:${String(seconds % 60).padStart(2, "0")}`;
+  return html`<p class="deadline" translate="no" role="timer" aria-label="${minutes} minutes left">Time left: <b>${left}</b></p>`;
+}
+
 // The time until answers open: no ring, it is not the answer's time.
 export function OpensIn({ clock, question }) {
   const seconds = Math.ceil((useCountdown(clock, question.closes_ms) ?? 0) / 1000);

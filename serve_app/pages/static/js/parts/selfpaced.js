@@ -5,6 +5,7 @@ import { announce, useFocusOn, useTopOn } from "../lib/hooks.js";
 import { keepForReview } from "../lib/review.js";
 import { plural } from "../lib/words.js";
 import { AnswerPad } from "./answer.js";
+import { Deadline } from "./countdown.js";
 import { OwnCode } from "./comeback.js";
 import { questionNote, QuestionText } from "./question.js";
 import { RightAnswer } from "./standing.js";
@@ -43,6 +44,7 @@ export function SelfPaced({ session, state }) {
   const receipt = receipts[opening];
   const isSettled = receipt || session.answerState(opening) === "refused";
   return html`<section key=${opening} class="answering">
+    <${Deadline} clock=${session.clock} view=${view} />
     <p class="eyebrow">${questionNote(view, question)}</p>
     <${QuestionText} text=${question.text} heading=${heading} />
     <${AnswerPad} key=${opening} session=${session} question=${question} />
