@@ -51,6 +51,8 @@ class Viewer(Protocol):
 
     #: 0 for those who only watch.
     participant_id: ParticipantId
+    #: Of its token, see :attr:`engine.session.Participant.returns`.
+    returns: int
     #: Monotonic nanoseconds at which it was opened, and at which it was welcomed.
     opened_ns: int
     attached_ns: int
@@ -276,7 +278,8 @@ class Hub:
         """Put a viewer into its session's room, opened at need.
 
         Of two sockets of one participant the one that was opened last stays. A page that has left a
-        socket opens the next one behind it, but the hello of the first may come last.
+        socket opens the next one behind it, but the hello of the first may come last. A device whose
+        place has gone to another one takes nothing: the session's actor tells it so.
 
         Raises:
             QuizError: the session does not exist, is over, or is away for the moment.
@@ -287,7 +290,12 @@ class Hub:
         room.viewers.add(viewer)
         if viewer.participant_id:
             there = room.participants.get(viewer.participant_id)
-            if there is not None and there.opened_ns > viewer.opened_ns:
+            if there is not None and there.returns > viewer.returns:
+                return room
+            if there is not None and (there.returns, there.opened_ns) > (
+                viewer.returns,
+                viewer.opened_ns,
+            ):
                 viewer.close_as("replaced")
                 return room
             room.participants[viewer.participant_id] = viewer

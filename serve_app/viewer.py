@@ -124,6 +124,8 @@ class Viewer:
         #: Whether frames are written: welcome, and not slow.
         self._follows = False
         self.participant_id = ParticipantId(0)
+        #: Which of its devices it is, see :attr:`engine.session.Participant.returns`.
+        self.returns = 0
         self.opened_ns = self.attached_ns = 0
 
     # --- the connection's callbacks -----------------------------------------------------------------
@@ -275,6 +277,7 @@ class Viewer:
         self._said_hello(self)
         if self._claims.role is Role.PARTICIPANT:
             self.participant_id = self._claims.participant_id
+            self.returns = self._claims.returns
         self._entering = asyncio.get_running_loop().create_task(self._enter(message, self._claims))
 
     async def _enter(self, message: Hello, claims: Claims) -> None:

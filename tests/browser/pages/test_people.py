@@ -442,6 +442,7 @@ async def test_the_focus_goes_back_to_what_opened_a_dialog(stage):
     remove = host.get_by_role("button", name="Remove Mia")
     await remove.focus()
     await host.keyboard.press("Enter")
+    await expect(host.get_by_role("dialog")).to_be_visible()
     await host.keyboard.press("Escape")
     await expect(remove).to_be_focused()
 
@@ -463,5 +464,5 @@ async def test_everybody_sees_the_deadline_of_self_paced_play_and_it_ends_by_its
         path = f"/sessions/{session['session_id']}/moves"
         moved = api.post(path, json={**move, "opening": 0, "extra_ms": 2_000})
         assert moved.status_code == 200, moved.text
-    await expect(host.locator(".podium")).to_be_visible()
+    await expect(host.get_by_text("Nobody scored this time")).to_be_visible()
     await expect(mia.get_by_text("Well played!")).to_be_visible()

@@ -28,6 +28,7 @@ class Watcher:
 
     def __init__(self, participant_id=0):
         self.participant_id = ParticipantId(participant_id)
+        self.returns = 0
         self.opened_ns = time.monotonic_ns()
         self.attached_ns = 0
         self.raw = []
@@ -48,8 +49,9 @@ class Watcher:
 def enter(hub):
     """Let somebody into the room."""
 
-    async def enter(participant_id=0):
+    async def enter(participant_id=0, returns=0):
         watcher = Watcher(participant_id)
+        watcher.returns = returns
         return watcher, await hub.enter(SESSION_ID, watcher)
 
     return enter
@@ -385,6 +387,15 @@ async def test_an_actor_that_has_not_found_its_session_yet(hub, subscriber, gate
         await hub.enter(SESSION_ID, Watcher())
     assert gateway.calls == ["snapshot", "snapshot"]
     assert subscriber.callbacks == {}
+
+
+async def test_a_device_whose_place_has_gone_to_another_takes_nothing(enter):
+    (before, room), (now, _) = await enter(1), await enter(1, returns=1)
+    late, _ = await enter(1)
+    assert (before.closed, now.closed, late.closed) == (["replaced"], [], [])
+    assert room.participants == {1: now}
+    (after, _), (again, _) = await enter(1, returns=2), await enter(1, returns=2)
+    assert (now.closed, after.closed, again.closed) == (["replaced"], ["replaced"], [])
 
 
 async def test_a_participant_that_comes_twice_is_replaced(hub, enter, actor, subscriber):

@@ -6,8 +6,12 @@ export function Dialog({ title, onClose, wide, children }) {
   const ref = useRef(null);
   useEffect(() => {
     const opener = document.activeElement;
-    ref.current.showModal();
-    return () => focusAgain(opener);
+    const dialog = ref.current;
+    dialog.showModal();
+    return () => {
+      dialog.close(); // as long as it is open, nothing behind it takes the focus
+      focusAgain(opener);
+    };
   }, []);
   return html`<dialog ref=${ref} class="dialog ${wide ? "wide" : ""}" aria-label=${title} onClose=${onClose}>
     <h2 dir="auto">${title}</h2>
