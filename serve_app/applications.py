@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from actors.logs import install_logs
 from actors.settings import Settings
+from actors.supervisor import supervisor
 from engine import limits
 from serve_app.embedded.loopback import confine_replica
 from serve_app.read_ahead import bound_read_ahead
@@ -64,6 +65,8 @@ def pages(scale: Scale) -> serve.Application:
 def _api() -> ASGIApp:
     from serve_app.api.app import create_api_app  # noqa: PLC0415 - in the replica's process
 
+    # On a cluster nobody logs in to start it; it exists once, however many replicas ask.
+    supervisor(Settings.from_env().ray_namespace)
     return create_api_app()
 
 

@@ -12,7 +12,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
-from actors.supervisor import supervisor
 from engine import limits
 from engine.errors import QuizError
 from engine.wire import encode_json
@@ -56,8 +55,6 @@ def create_api_app() -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         replica = await Replica.create()
-        # On a cluster nobody logs in to start it; it exists once, however many replicas ask.
-        supervisor(replica.settings.ray_namespace)
         replica.reads.start()
         app.state.replica = replica
         yield

@@ -461,7 +461,10 @@ def try_out(operation, headers, known):
         case.path_parameters = {
             name: known.get(name, value) for name, value in case.path_parameters.items()
         }
-        case.call_and_validate(headers=headers, checks=_CHECKS)
+        response = case.call(headers=headers)
+        # What is no HTTP, such as a header's forbidden characters, HAProxy refuses itself.
+        if not (response.status_code == 400 and b"invalid request" in response.content):
+            case.validate_response(response, headers=headers, checks=_CHECKS)
 
     check()
 

@@ -573,7 +573,7 @@ ABLATIONS: dict[str, Ablation] = {
     "catching_up": Ablation(
         _no_catching_up,
         (_FOLLOWS, _SEEN),
-        262,
+        182,
         "a socket that has caught up gets the next frame, and no snapshot before it",
         "sockets",
     ),

@@ -50,12 +50,12 @@ async def test_a_taken_or_blank_nickname_is_told_beside_the_field(stage):
     await stage.join(session, "Mia")
     page = await stage.phone(f"/play?pin={session['pin']}")
     await page.get_by_role("button", name="Let me in").click()
-    await expect(page.get_by_role("alert")).to_have_text("Type a name first.")
+    await expect(page.locator("#nickname-note")).to_have_text("Type a name first.")
     await page.get_by_label("Your name").fill("MIA")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("alert")).to_contain_text("has this name already")
+    await expect(page.locator("#nickname-note")).to_contain_text("has this name already")
     await page.get_by_label("Your name").fill("W" * 25)
-    await expect(page.get_by_role("alert")).to_have_text("At most 24 characters.")
+    await expect(page.locator("#nickname-note")).to_have_text("At most 24 characters.")
 
 
 async def _press_key(host, key, *, while_offered):
@@ -392,7 +392,7 @@ async def test_a_page_that_is_told_to_wait_says_so_and_tries_again_by_itself(sta
     await expect(page.get_by_role("heading")).to_have_text(waiting)
     await page.get_by_label("Your name").fill("Mia")
     await page.keyboard.press("Enter")
-    await expect(page.locator("button[type=submit]")).to_have_text(waiting)
+    await expect(page.locator("button.primary[type=submit]")).to_have_text(waiting)
     await expect(page.locator(".play-bar .nickname")).to_have_text("Mia")
     assert tries == ["look", "look", "join", "join"]
 
