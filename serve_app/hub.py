@@ -290,17 +290,14 @@ class Hub:
         room.viewers.add(viewer)
         if viewer.participant_id:
             there = room.participants.get(viewer.participant_id)
-            if there is not None and there.returns > viewer.returns:
-                return room
-            if there is not None and (there.returns, there.opened_ns) > (
-                viewer.returns,
-                viewer.opened_ns,
-            ):
-                viewer.close_as("replaced")
-                return room
-            room.participants[viewer.participant_id] = viewer
             if there is not None:
+                if there.returns > viewer.returns:
+                    return room
+                if there.returns == viewer.returns and there.opened_ns > viewer.opened_ns:
+                    viewer.close_as("replaced")
+                    return room
                 there.close_as("replaced")
+            room.participants[viewer.participant_id] = viewer
         return room
 
     def leave(self, room: Room, viewer: Viewer) -> None:

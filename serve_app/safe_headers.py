@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from http import HTTPStatus
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from engine.errors import QuizError
+from serve_app.errors import HTTP_STATUS, problem, problem_headers
 
 #: For answers that are no pages: nothing of them is run, framed, sniffed at or read by other sites.
 #: Pages set their own policy (``serve_app/pages/app.py``).
@@ -37,3 +42,23 @@ class SafeHeaders:
             await send(message)
 
         await self._app(scope, receive, send_safely)
+
+
+def raw_response(error: QuizError, **headers: str) -> bytes:
+    """An error's whole HTTP response, for where no application answers.
+
+    Args:
+        error: what is told, as problem details.
+        headers: further ones, in front of the others.
+    """
+    status = HTTPStatus(HTTP_STATUS[error.code])
+    body = json.dumps(problem(error))
+    every = {
+        **headers,
+        **SAFE_HEADERS,
+        **problem_headers(error),
+        "content-length": str(len(body)),
+    }
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
+    lines += [f"{name}: {value}" for name, value in every.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()

@@ -7,7 +7,6 @@ came of them.
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import sys
@@ -22,8 +21,7 @@ from serve_app.embedded import haproxy_wrapper
 from serve_app.embedded.errors import StartError
 from serve_app.embedded.haproxy_wrapper import ClientBounds
 from serve_app.embedded.ports import LOOPBACK, PortBlock
-from serve_app.errors import problem, problem_headers
-from serve_app.safe_headers import SAFE_HEADERS
+from serve_app.safe_headers import raw_response
 
 _OPEN_FILES_WANTED = 65_536
 #: Files that HAProxy needs beside its connections.
@@ -116,11 +114,7 @@ def haproxy_binary() -> Path:
 
 def away_response() -> bytes:
     """What clients are told while no replica can be reached: the same as when another part is away."""
-    error = Unavailable("no replica can be reached for the moment")
-    body = json.dumps(problem(error))
-    headers = {**SAFE_HEADERS, **problem_headers(error), "content-length": str(len(body))}
-    lines = ["HTTP/1.1 503 Service Unavailable", *(f"{k}: {v}" for k, v in headers.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+    return raw_response(Unavailable("no replica can be reached for the moment"))
 
 
 def client_bounds(connections: int, proxies: Sequence[str]) -> ClientBounds:

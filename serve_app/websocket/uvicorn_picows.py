@@ -16,10 +16,8 @@ socket whose peer reads is never weighed.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
-from http import HTTPStatus
 from typing import Any, Final, cast
 
 import picows
@@ -30,11 +28,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 from engine import limits
-from engine.errors import QuizError, Unavailable
+from engine.errors import Unavailable
 from serve_app.client_address import ClientAddresses
-from serve_app.errors import CLOSE_CODES, HTTP_STATUS, TooOften, problem, problem_headers
+from serve_app.errors import CLOSE_CODES, TooOften
 from serve_app.rate import Rate, TokenBucket
-from serve_app.safe_headers import SAFE_HEADERS
+from serve_app.safe_headers import raw_response
 from serve_app.websocket.connection import EXTENSION, ConnectionListener
 from serve_app.websocket.entrance import ENTRANCE
 from serve_app.websocket.waiting import WaitingBytes
@@ -451,20 +449,13 @@ class PacedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
 
-def _refusal(error: QuizError) -> bytes:
-    status = HTTPStatus(HTTP_STATUS[error.code])
-    body = json.dumps(problem(error))
-    headers = {**SAFE_HEADERS, **problem_headers(error), "content-length": str(len(body))}
-    lines = [f"HTTP/1.1 {status.value} {status.phrase}", "connection: close"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
-
-
-_STRANGER: Final = _refusal(
-    TooOften("websockets: too many of your address said no hello; wait a moment")
+_STRANGER: Final = raw_response(
+    TooOften("websockets: too many of your address said no hello; wait a moment"),
+    connection="close",
 )
-_CROWDED: Final = _refusal(
-    Unavailable("websockets: too many wait to be let in; wait a moment", "overloaded")
+_CROWDED: Final = raw_response(
+    Unavailable("websockets: too many wait to be let in; wait a moment", "overloaded"),
+    connection="close",
 )
 
 

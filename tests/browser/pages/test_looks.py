@@ -5,15 +5,10 @@ import asyncio
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.questions import PLANET
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-_PLANET = {
-    "kind": "single",
-    "text": "Which planet has the shortest day?",
-    "choices": ["Mars", "Jupiter", "Venus", "Earth"],
-    "correct": [1],
-    "time_limit_ms": 60_000,
-}
 _BACKGROUND = "getComputedStyle(document.documentElement).getPropertyValue('--night')"
 
 
@@ -39,7 +34,7 @@ _COUNT_TONES = """
 
 
 async def test_a_board_sounds_only_where_the_switch_is_on_and_remembers_it(stage):
-    session = stage.session(_PLANET)
+    session = stage.session(PLANET)
     board = await stage.board(session)
     await board.context.add_init_script(_COUNT_TONES)
     await board.reload()
@@ -60,7 +55,7 @@ async def test_a_board_sounds_only_where_the_switch_is_on_and_remembers_it(stage
 
 
 async def test_only_the_host_sees_the_key_who_is_missing_and_what_comes_next(stage):
-    session = stage.session(_PLANET, {**_PLANET, "text": "And which the longest?", "correct": [2]})
+    session = stage.session(PLANET, {**PLANET, "text": "And which the longest?", "correct": [2]})
     host = await stage.host(session)
     board = await stage.board(session)
     mia = await stage.join(session, "Mia")
@@ -80,7 +75,7 @@ async def test_only_the_host_sees_the_key_who_is_missing_and_what_comes_next(sta
 
 
 async def test_a_code_that_was_asked_for_opens_the_console_on_a_phone(stage):
-    session = stage.session(_PLANET)
+    session = stage.session(PLANET)
     host = await stage.host(session)
     await stage.press(host, "Use a phone")
     dialog = host.get_by_role("dialog", name="Host on your phone")

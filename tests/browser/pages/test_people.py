@@ -8,15 +8,10 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.questions import PLANET
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-_PLANET = {
-    "kind": "single",
-    "text": "Which planet has the shortest day?",
-    "choices": ["Mars", "Jupiter", "Venus", "Earth"],
-    "correct": [1],
-    "time_limit_ms": 60_000,
-}
 _LONGEST = {
     "kind": "single",
     "text": "Every word of this long question counts. " * 15,
@@ -34,7 +29,7 @@ _TYPED = {
 
 
 async def test_markup_in_a_nickname_is_shown_as_text(stage):
-    session = stage.session(_PLANET)
+    session = stage.session(PLANET)
     name = "<b onclick=alert(1)>x"
     host = await stage.host(session)
     board = await stage.board(session)
@@ -46,7 +41,7 @@ async def test_markup_in_a_nickname_is_shown_as_text(stage):
 
 
 async def test_a_taken_or_blank_nickname_is_told_beside_the_field(stage):
-    session = stage.session(_PLANET)
+    session = stage.session(PLANET)
     await stage.join(session, "Mia")
     page = await stage.phone(f"/play?pin={session['pin']}")
     await page.get_by_role("button", name="Let me in").click()
@@ -66,7 +61,7 @@ async def _press_key(host, key, *, while_offered):
 
 
 async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
-    session = stage.session(_PLANET, _TYPED, preview_ms=2_000)
+    session = stage.session(PLANET, _TYPED, preview_ms=2_000)
     host = await stage.host(session)
     page = await stage.open("/")
     await expect(page.get_by_label("PIN on the big screen")).to_be_focused()
@@ -78,9 +73,9 @@ async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
     await expect(host.locator(".name-chip")).to_have_count(1)
 
     await _press_key(host, "Space", while_offered="Start")
-    await expect(page.get_by_role("heading", name=_PLANET["text"])).to_be_focused()
+    await expect(page.get_by_role("heading", name=PLANET["text"])).to_be_focused()
     await expect(page.locator(".pad")).to_have_count(4)
-    await expect(page.get_by_role("heading", name=_PLANET["text"])).to_be_focused()
+    await expect(page.get_by_role("heading", name=PLANET["text"])).to_be_focused()
     await page.keyboard.press("Tab")
     await page.keyboard.press("Tab")
     await expect(page.get_by_role("button", name="B Jupiter")).to_be_focused()
@@ -99,14 +94,14 @@ async def test_quiz_is_hosted_and_played_with_the_keyboard_alone(stage):
 
 
 async def test_screen_readers_are_told_question_and_result(stage):
-    session = stage.session({**_PLANET, "time_limit_ms": 12_500}, preview_ms=1_500)
+    session = stage.session({**PLANET, "time_limit_ms": 12_500}, preview_ms=1_500)
     host = await stage.host(session)
     board = await stage.board(session)
     mia = await stage.join(session, "Mia")
     said = mia.locator("#announcer")
     assert await said.get_attribute("aria-live") == "polite"
     await stage.press(host, "Start")
-    await expect(said).to_contain_text(_PLANET["text"])
+    await expect(said).to_contain_text(PLANET["text"])
     await expect(said).to_contain_text("Answers are open")
     await expect(said).to_contain_text("seconds left")
     await mia.get_by_role("button", name="B Jupiter").click()
@@ -117,7 +112,7 @@ async def test_screen_readers_are_told_question_and_result(stage):
 
 
 async def test_removed_participant_sees_it_and_is_not_asked_to_wait(stage):
-    session = stage.session(_PLANET)
+    session = stage.session(PLANET)
     host = await stage.host(session)
     mia = await stage.join(session, "Mia")
     ben = await stage.join(session, "Ben")
@@ -132,7 +127,7 @@ async def test_removed_participant_sees_it_and_is_not_asked_to_wait(stage):
 
 
 async def test_second_tab_takes_the_place_and_the_first_can_take_it_back(stage):
-    session = stage.session(_PLANET)
+    session = stage.session(PLANET)
     first = await stage.join(session, "Mia")
     second = await first.context.new_page()
     await second.goto(first.url)
@@ -144,7 +139,7 @@ async def test_second_tab_takes_the_place_and_the_first_can_take_it_back(stage):
 
 
 async def test_self_paced_play_says_at_once_what_an_answer_was_worth(stage):
-    first = {**_PLANET, "explanation": "It turns in ten hours."}
+    first = {**PLANET, "explanation": "It turns in ten hours."}
     session = stage.session(first, _TYPED, mode="self_paced", scoring="accuracy.v1")
     host = await stage.host(session)
     mia = await stage.join(session, "Mia")
@@ -193,7 +188,7 @@ async def test_longest_texts_fit_the_projector_and_never_widen_the_phone(stage):
 
 
 async def test_nothing_moves_for_those_who_asked_for_stillness(stage):
-    session = stage.session(_PLANET)
+    session = stage.session(PLANET)
     host = await stage.host(session)
     board = await stage.board(session, reduced_motion="reduce")
     mia = await stage.join(session, "Mia")
@@ -207,8 +202,8 @@ async def test_nothing_moves_for_those_who_asked_for_stillness(stage):
 
 
 async def test_ranks_move_on_the_board_unless_stillness_is_asked_for(stage):
-    double = {**_PLANET, "points": "double"}
-    session = stage.session(_PLANET, double, _PLANET, scoring="accuracy.v1")
+    double = {**PLANET, "points": "double"}
+    session = stage.session(PLANET, double, PLANET, scoring="accuracy.v1")
     host = await stage.host(session)
     boards = [
         await stage.board(session),
@@ -235,7 +230,7 @@ async def test_ranks_move_on_the_board_unless_stillness_is_asked_for(stage):
 
 
 async def test_whoever_joins_after_the_close_is_told_when_to_play(stage):
-    session = stage.session(_PLANET, _PLANET)
+    session = stage.session(PLANET, PLANET)
     host = await stage.host(session)
     await stage.join(session, "Mia")
     await stage.press(host, "Start")
@@ -248,7 +243,7 @@ async def test_whoever_joins_after_the_close_is_told_when_to_play(stage):
 
 
 async def test_everything_to_press_on_a_phone_is_48_pixels_high(stage):
-    session = stage.session(_PLANET, _TYPED, mode="self_paced", scoring="accuracy.v1")
+    session = stage.session(PLANET, _TYPED, mode="self_paced", scoring="accuracy.v1")
     host = await stage.host(session, viewport={"width": 390, "height": 844})
     landing = await stage.phone("/")
     joining = await stage.phone(f"/play?pin={session['pin']}")
@@ -299,7 +294,7 @@ async def test_operator_imports_a_file_and_opens_a_session(stage):
         await report.get_by_role("button", name=f"Show {more} more of 451").click()
         await expect(report.locator("tbody tr")).to_have_count(shown)
     await expect(report.get_by_role("button")).to_have_count(0)
-    own = {"title": "Its own title", "questions": [_PLANET, {**_PLANET, "kind": "quiz"}]}
+    own = {"title": "Its own title", "questions": [PLANET, {**PLANET, "kind": "quiz"}]}
     for name, data in (
         ("x.json", json.dumps(own).encode()),
         ("x.txt", b"%PDF-1.7"),
@@ -370,7 +365,7 @@ async def test_a_pin_of_any_style_is_typed_as_people_type_it(stage, style, typed
 
 
 async def test_a_page_that_is_told_to_wait_says_so_and_tries_again_by_itself(stage):
-    session = stage.session(_PLANET)
+    session = stage.session(PLANET)
     tries = []
 
     def refuse_first(then):
@@ -405,7 +400,7 @@ async def test_a_wrong_pin_and_a_forged_token_are_told(stage):
 
 
 async def test_tabs_say_where_the_quiz_is_and_lobbies_have_a_heading(stage):
-    session = stage.session(_PLANET, _TYPED, preview_ms=1_000)
+    session = stage.session(PLANET, _TYPED, preview_ms=1_000)
     host = await stage.host(session)
     board = await stage.board(session)
     mia = await stage.join(session, "Mia")
@@ -430,7 +425,7 @@ async def test_tabs_say_where_the_quiz_is_and_lobbies_have_a_heading(stage):
 
 
 async def test_the_focus_goes_back_to_what_opened_a_dialog(stage):
-    session = stage.session(_PLANET)
+    session = stage.session(PLANET)
     host = await stage.host(session)
     await stage.join(session, "Mia")
     end = host.get_by_role("button", name="End…")
@@ -448,7 +443,7 @@ async def test_the_focus_goes_back_to_what_opened_a_dialog(stage):
 
 
 async def test_everybody_sees_the_deadline_of_self_paced_play_and_it_ends_by_itself(stage):
-    session = stage.session(_PLANET, _TYPED, mode="self_paced", scoring="accuracy.v1")
+    session = stage.session(PLANET, _TYPED, mode="self_paced", scoring="accuracy.v1")
     host = await stage.host(session)
     board = await stage.board(session)
     mia = await stage.join(session, "Mia")
